@@ -1,0 +1,259 @@
+//! The accounts of one chat: what each witness has said of it, and what that is worth.
+//!
+//! A witness reports *lives*: a chat's counters start from zero whenever its runtime does, under
+//! a new `started_at`. Each life has a high-water mark per counter; only what rises above the mark
+//! is booked, so repeating, late and alternating answers book nothing. Booked growth goes to the
+//! witness's own *account*. The *published* value is the highest account, and because accounts
+//! only grow, so does it: a witness that lags, is blind or says the same as another changes nothing.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp};
+
+/// Lives kept per chat. Beyond it the oldest are merged into a floor, and whatever began at or
+/// before the floor is booked no more: late news of an ancient life is refused, never doubled.
+const MAX_LIVES: usize = 64;
+
+/// What one witness saw of a chat between two starts of a runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LifeKey {
+    /// The witness.
+    pub source: Source,
+    /// The runtime that it is about.
+    pub runtime: RuntimeId,
+    /// The start as stated; where it is missing, that of the process; else the epoch.
+    pub started_at: Timestamp,
+}
+
+/// One life of a chat, as one witness tells it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Life {
+    /// Which life.
+    pub key: LifeKey,
+    /// The highest value seen of each counter.
+    pub marks: Counters,
+    /// Its end as last stated.
+    pub ended_at: Option<Timestamp>,
+    /// The process that told it last.
+    pub process: Option<Timestamp>,
+    /// Whether its end was counted; an end counts once, even if the life moves on after it.
+    pub end_counted: bool,
+}
+
+/// How a life that is seen for the first time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It began under our eyes, or everything is baseline now: its whole value is booked.
+    Whole,
+    /// It began before the witness was heard: only its growth from here on is booked.
+    Prior,
+}
+
+/// What one snapshot did to the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Booked {
+    /// By how much the published values rose.
+    pub published: Counters,
+    /// By how much this life rose.
+    pub life: Counters,
+    /// The life was not known before.
+    pub new_life: bool,
+    /// A counter stood below its mark.
+    pub regressed: bool,
+    /// The life began before the oldest one that is kept, and was refused.
+    pub too_old: bool,
+}
+
+/// All accounts of one chat.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Book {
+    published: Counters,
+    accounts: SmallVec<[(Source, Counters); 1]>,
+    lives: SmallVec<[Life; 1]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    floor: Option<Timestamp>,
+}
+
+impl Book {
+    /// The highest account, counter by counter.
+    pub fn published(&self) -> &Counters {
+        &self.published
+    }
+
+    /// Each witness's own account.
+    pub fn accounts(&self) -> impl Iterator<Item = (Source, &Counters)> {
+        self.accounts.iter().map(|(source, counters)| (*source, counters))
+    }
+
+    /// The lives, in the order in which they were first seen.
+    pub fn lives(&self) -> &[Life] {
+        &self.lives
+    }
+
+    /// Whether this life is known.
+    pub fn knows(&self, key: &LifeKey) -> bool {
+        self.lives.iter().any(|life| life.key == *key)
+    }
+
+    /// The life that speaks for the chat's state: the one that began last.
+    pub fn latest(&self) -> Option<&Life> {
+        self.lives.iter().max_by_key(|life| life.key.started_at)
+    }
+
+    /// As [`Book::latest`].
+    pub fn latest_mut(&mut self) -> Option<&mut Life> {
+        self.lives.iter_mut().max_by_key(|life| life.key.started_at)
+    }
+
+    /// The life of that key.
+    pub fn life_mut(&mut self, key: &LifeKey) -> Option<&mut Life> {
+        self.lives.iter_mut().find(|life| life.key == *key)
+    }
+
+    /// Books what a witness says of one life. `standing` is asked only of a life not yet known.
+    pub fn record(
+        &mut self,
+        key: LifeKey,
+        stated: &Stated,
+        standing: impl FnOnce() -> Standing,
+    ) -> Booked {
+        let mut booked = Booked::default();
+        let growth = if let Some(life) = self.life_mut(&key) {
+            booked.regressed = is_below(stated, &life.marks);
+            let value = stated.or(&life.marks);
+            life.marks.raise_to(&value)
+        } else {
+            if self.floor.is_some_and(|floor| key.started_at <= floor) {
+                booked.too_old = true;
+                return booked;
+            }
+            booked.new_life = true;
+            let marks = stated.or(&Counters::default());
+            self.admit(Life { key, marks, ended_at: None, process: None, end_counted: false });
+            match standing() {
+                Standing::Whole => marks,
+                Standing::Prior => {
+                    // Aligned: its account opens at what is published.
+                    self.account(key.source, self.published);
+                    Counters::default()
+                }
+            }
+        };
+        booked.life = growth;
+        let account = self.account(key.source, Counters::default());
+        account.add(&growth);
+        let account = *account;
+        booked.published = self.published.raise_to(&account);
+        booked
+    }
+
+    /// The account of a witness, opened with `opening` where it has none.
+    fn account(&mut self, source: Source, opening: Counters) -> &mut Counters {
+        let index = self.accounts.iter().position(|(s, _)| *s == source).unwrap_or_else(|| {
+            self.accounts.push((source, opening));
+            self.accounts.len() - 1
+        });
+        &mut self.accounts[index].1
+    }
+
+    fn admit(&mut self, life: Life) {
+        if self.lives.len() >= MAX_LIVES {
+            let oldest = self
+                .lives
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, life)| life.key.started_at)
+                .map_or(0, |(index, _)| index);
+            let gone = self.lives.remove(oldest);
+            self.floor = self.floor.max(Some(gone.key.started_at));
+        }
+        self.lives.push(life);
+    }
+}
+
+/// Whether a stated counter is below its mark.
+fn is_below(stated: &Stated, marks: &Counters) -> bool {
+    Count::ALL
+        .iter()
+        .any(|count| stated.counts[*count as usize].is_some_and(|value| value < marks.get(*count)))
+        || stated.cost.is_some_and(|cost| cost < marks.cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(source: Source, started_at: i64) -> LifeKey {
+        LifeKey { source, runtime: RuntimeId(0), started_at: Timestamp(started_at) }
+    }
+
+    fn turns(n: u64) -> Stated {
+        let mut stated = Stated::default();
+        stated.counts[Count::Turns as usize] = Some(n);
+        stated
+    }
+
+    fn published(book: &Book) -> u64 {
+        book.published().get(Count::Turns)
+    }
+
+    #[test]
+    fn alternating_workers_add_nothing_twice() {
+        let mut book = Book::default();
+        for _ in 0..1000 {
+            book.record(key(Source::Scrape, 1), &turns(5), || Standing::Whole);
+            book.record(key(Source::Scrape, 2), &turns(3), || Standing::Whole);
+        }
+        assert_eq!(published(&book), 8);
+    }
+
+    #[test]
+    fn a_late_answer_is_not_a_restart() {
+        let mut book = Book::default();
+        for n in [10, 8, 10] {
+            book.record(key(Source::Scrape, 1), &turns(n), || Standing::Whole);
+        }
+        assert_eq!(published(&book), 10);
+    }
+
+    #[test]
+    fn two_witnesses_of_the_same_are_not_added() {
+        let mut book = Book::default();
+        book.record(key(Source::Scrape, 1), &turns(4), || Standing::Whole);
+        book.record(key(Source::Logs, 1), &turns(6), || Standing::Whole);
+        book.record(key(Source::Scrape, 1), &turns(5), || Standing::Whole);
+        assert_eq!(published(&book), 6);
+    }
+
+    #[test]
+    fn a_witness_that_comes_late_is_aligned() {
+        let mut book = Book::default();
+        book.record(key(Source::Scrape, 1), &turns(4), || Standing::Whole);
+        book.record(key(Source::Mongodb, 1), &turns(50), || Standing::Prior);
+        assert_eq!(published(&book), 4);
+        book.record(key(Source::Mongodb, 1), &turns(53), || Standing::Prior);
+        assert_eq!(published(&book), 7);
+    }
+
+    #[test]
+    fn a_life_older_than_the_oldest_kept_is_refused() {
+        let mut book = Book::default();
+        for start in 0..=MAX_LIVES {
+            book.record(key(Source::Scrape, start as i64), &turns(1), || Standing::Whole);
+        }
+        let before = published(&book);
+        let booked = book.record(key(Source::Scrape, 0), &turns(9), || Standing::Whole);
+        assert!(booked.too_old);
+        assert_eq!(published(&book), before);
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_zero() {
+        let mut book = Book::default();
+        book.record(key(Source::Scrape, 1), &turns(4), || Standing::Whole);
+        let booked = book.record(key(Source::Scrape, 1), &Stated::default(), || Standing::Whole);
+        assert!(!booked.regressed);
+        assert_eq!(published(&book), 4);
+    }
+}

@@ -1,0 +1,164 @@
+//! One chat: who it is, whether it lives, and its book.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::births::Birth;
+use super::book::{Book, Life};
+use crate::model::{Instant, Mono, RuntimeId, Timestamp};
+
+/// Whether a chat lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Not ended, or moving again after its end.
+    Live,
+    /// Its witness said that it ended.
+    Ended,
+    /// It vanished from the answers of its runtime.
+    Lost,
+}
+
+/// What a snapshot said of the life that began last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// The life was not known before.
+    pub(super) new_life: bool,
+    /// One of its counters rose.
+    pub(super) moved: bool,
+    /// The end that was stated before.
+    pub(super) previous_end: Option<Timestamp>,
+}
+
+/// What a snapshot did to the phase of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Turned {
+    /// A workflow began.
+    pub(super) started: bool,
+    /// It came to its first end.
+    pub(super) completed: bool,
+    /// From start to that end in seconds, where both are known.
+    pub(super) session_seconds: Option<f64>,
+}
+
+/// One chat.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Chat {
+    /// The runtime where it was first seen.
+    pub runtime: RuntimeId,
+    /// Bounded.
+    pub chat_id: Arc<str>,
+    /// As first given.
+    pub app_id: Arc<str>,
+    /// As first given.
+    pub workflow_name: Arc<str>,
+    /// As first given.
+    pub user_id: Arc<str>,
+    /// Its accounts.
+    pub book: Book,
+    /// Whether it lives.
+    pub phase: Phase,
+    /// When it last did something, as far as we saw.
+    pub last_update: Timestamp,
+    /// When we saw it end.
+    pub closed_at: Option<Timestamp>,
+    /// Duration of its last turn in seconds.
+    pub last_turn_seconds: Option<f64>,
+    /// When its series began.
+    pub birth: Birth,
+    /// Beyond the bound: it has no series of its own.
+    pub folded: bool,
+    /// Its series are gone; the book stays while its runtime still tells of it.
+    pub evicted: bool,
+    /// It was not in the last complete answer of its runtime.
+    pub absent: bool,
+    /// Row of its workflow.
+    pub(super) workflow: usize,
+    /// Row of its user.
+    pub(super) user: usize,
+    #[serde(skip)]
+    pub(super) absent_since: Mono,
+    #[serde(skip)]
+    pub(super) moved: Mono,
+    #[serde(skip)]
+    pub(super) closed: Mono,
+    /// Its place among the ended chats that have series.
+    #[serde(skip)]
+    pub(super) ended_key: Option<(i64, u64)>,
+    #[serde(skip)]
+    pub(super) answer: u64,
+}
+
+impl Chat {
+    /// Whether it lives.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// Start of the life that began last.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.book.latest().map(|life| life.key.started_at).filter(|at| at.0 != 0)
+    }
+
+    /// The end that its witness gave, if it has not moved on since.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Live => None,
+            Phase::Ended | Phase::Lost => {
+                self.book.latest().and_then(|life| life.ended_at).or(self.closed_at)
+            }
+        }
+    }
+
+    /// From its start to its end, or to now while it lives, in seconds. Never negative.
+    pub fn runtime_seconds(&self, now: Timestamp) -> f64 {
+        let start = self.started_at().unwrap_or(self.last_update);
+        self.ended_at().unwrap_or(now).since(start).as_secs_f64()
+    }
+
+    /// Whether it moves on although its witness says that it ended.
+    pub fn is_resumed(&self) -> bool {
+        self.is_live() && self.book.latest().is_some_and(|life| life.ended_at.is_some())
+    }
+
+    /// Settles the phase after something was told of the life that began last.
+    pub(super) fn settle(&mut self, told: Told, now: Instant) -> Turned {
+        let before = self.phase;
+        let Some(life) = self.book.latest_mut() else { return Turned::default() };
+        let began = told.new_life && before != Phase::Live;
+        let Some(end) = life.ended_at else {
+            self.phase = Phase::Live;
+            return Turned { started: began, ..Turned::default() };
+        };
+        if !life.end_counted {
+            life.end_counted = true;
+            let session_seconds = session_seconds(life);
+            self.close(Phase::Ended, now);
+            return Turned { started: began, completed: true, session_seconds };
+        }
+        // The runtime keeps the old end when a chat moves on after it, and moves it at the next.
+        let end_moved = told.previous_end != Some(end);
+        if end_moved {
+            self.close(Phase::Ended, now);
+        } else if told.moved {
+            self.phase = Phase::Live;
+        } else if before == Phase::Lost {
+            self.phase = Phase::Ended;
+        }
+        Turned { started: began, ..Turned::default() }
+    }
+
+    /// Ends it for the ledger.
+    pub(super) fn close(&mut self, phase: Phase, now: Instant) {
+        self.phase = phase;
+        self.closed_at = Some(now.wall);
+        self.closed = now.mono;
+    }
+}
+
+/// From start to end of a life, where both are known.
+fn session_seconds(life: &Life) -> Option<f64> {
+    let end = life.ended_at?;
+    (life.key.started_at.0 != 0).then(|| end.since(life.key.started_at).as_secs_f64())
+}

@@ -1,0 +1,89 @@
+//! Counts of durations by size.
+
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds of the buckets of agent turns, in seconds.
+pub const TURN_BOUNDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+/// Upper bounds of the buckets of sessions, in seconds.
+pub const SESSION_BOUNDS: &[f64] =
+    &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
+
+/// Nanoseconds in a second: sums are kept whole, so that they do not depend on their order.
+const NANOS: f64 = 1e9;
+
+/// A cumulative histogram of durations. Its sum is exact to the nanosecond.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Observations per bucket, not cumulative; the last is for those above every bound.
+    /// Empty until the first observation.
+    buckets: Vec<u64>,
+    sum_nanos: u64,
+}
+
+impl Histogram {
+    /// Adds one duration in seconds to a histogram with these bounds.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float to integer cast saturates, and a negative duration is clamped"
+    )]
+    pub fn observe(&mut self, bounds: &[f64], seconds: f64) {
+        self.buckets.resize(bounds.len() + 1, 0);
+        let bucket = bounds.partition_point(|bound| *bound < seconds);
+        self.buckets[bucket] += 1;
+        let nanos = (seconds.max(0.0) * NANOS).round() as u64;
+        self.sum_nanos = self.sum_nanos.saturating_add(nanos);
+    }
+
+    /// Adds all observations of `other`, which has the same bounds.
+    pub fn merge(&mut self, other: &Self) {
+        self.buckets.resize(self.buckets.len().max(other.buckets.len()), 0);
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+        self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
+    }
+
+    /// Observations at or below each bound, in the order of the bounds.
+    pub fn cumulative(&self, bounds: &[f64]) -> Vec<u64> {
+        (0..bounds.len())
+            .scan(0, |sum, index| {
+                *sum += self.buckets.get(index).copied().unwrap_or(0);
+                Some(*sum)
+            })
+            .collect()
+    }
+
+    /// All observations.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The sum of all observations, in seconds.
+    #[expect(clippy::cast_precision_loss, reason = "a double is what the exposition holds")]
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_nanos as f64 / NANOS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_bound_belongs_to_it() {
+        let mut histogram = Histogram::default();
+        for seconds in [0.5, 1.0, 1.5, 5.0, 9000.0] {
+            histogram.observe(&[1.0, 5.0], seconds);
+        }
+        assert_eq!(histogram.cumulative(&[1.0, 5.0]), [2, 4]);
+        assert_eq!(histogram.count(), 5);
+        assert!((histogram.sum_seconds() - 9008.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_empty_one_has_all_its_buckets() {
+        assert_eq!(Histogram::default().cumulative(&[1.0, 5.0]), [0, 0]);
+    }
+}

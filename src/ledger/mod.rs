@@ -1,0 +1,553 @@
+//! The ledger: everything the sources say goes in, and only it decides what a counter is worth.
+//!
+//! It knows neither HTTP nor files and reads no clock: time is handed in. Each change raises
+//! [`Ledger::version`]; what changed is taken out with [`Ledger::take_changes`] and kept by the
+//! state store, and nothing is shown to a scraper before the version it shows is kept.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `book` | what the witnesses of one chat are worth together |
+//! | `chat` | whether a chat lives |
+//! | `runtimes` | what counts as baseline, and what as new |
+//! | `births` | which series still show 0 |
+//! | `totals`, `histogram` | what outlives the chats |
+//! | `upkeep` | what time alone does: lost, quiet, evicted |
+//! | `record` | what outlives the process |
+
+mod births;
+mod book;
+mod chat;
+mod histogram;
+mod record;
+mod runtimes;
+mod totals;
+mod upkeep;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use births::{Birth, Births, Ticket, Visitor};
+pub use book::{Book, Booked, Life, LifeKey, Standing};
+pub use chat::{Chat, Phase};
+pub use histogram::{Histogram, SESSION_BOUNDS, TURN_BOUNDS};
+pub use record::{Entry, Kind, RestoreError};
+pub use runtimes::Runtime;
+pub use totals::{Outcome, Spending, User, Workflow};
+
+use crate::model::{
+    Answer, ChatSnapshot, Count, Counters, Instant, Mono, RuntimeId, Source, Timestamp,
+};
+use chat::{Told, Turned};
+use record::Dirty;
+use runtimes::Newcomers;
+use totals::{Users, Workflows};
+
+/// What an operator can set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long an ended chat keeps its series.
+    pub retention: Duration,
+    /// How long a live chat may be missing from the answers before it is lost.
+    pub lost_after: Duration,
+    /// How long a chat that moved on after its end counts as live without moving.
+    pub quiet_after: Duration,
+    /// How long the other sources are waited for at the first meeting with a runtime.
+    pub grace: Duration,
+    /// Chats with series of their own.
+    pub max_chats: usize,
+    /// Workflows with series of their own.
+    pub max_workflows: usize,
+    /// Users with series of their own.
+    pub max_users: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(24 * 3600),
+            lost_after: Duration::from_secs(120),
+            quiet_after: Duration::from_secs(600),
+            grace: Duration::from_secs(30),
+            max_chats: 10_000,
+            max_workflows: 2_000,
+            max_users: 1_000,
+        }
+    }
+}
+
+/// How often something was refused, folded, or done twice. Nothing is hidden.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    /// Counters that stood below their mark, by source.
+    pub regressions: BTreeMap<Source, u64>,
+    /// Chats that stood twice in one answer.
+    pub duplicates: u64,
+    /// Lives that were older than the oldest kept.
+    pub ancient_lives: u64,
+    /// Chats that began before their witness was heard, and were aligned.
+    pub aligned: u64,
+    /// Chats whose series were dropped after the retention time.
+    pub evicted_by_age: u64,
+    /// Chats whose series were dropped to make room.
+    pub evicted_by_bound: u64,
+    /// Chats that were folded into `_other`.
+    pub folded_chats: u64,
+    /// Workflows that were folded into `_other`.
+    pub folded_workflows: u64,
+    /// Users that were folded into `_other`.
+    pub folded_users: u64,
+}
+
+/// The running totals of everything, and who said what of it.
+#[derive(Debug)]
+pub struct Ledger {
+    settings: Settings,
+    runtimes: Vec<Runtime>,
+    chats: BTreeMap<u64, Chat>,
+    next_chat: u64,
+    live: BTreeSet<u64>,
+    /// Chats that have ended and still have series, in the order of their end.
+    ended: BTreeSet<(i64, u64)>,
+    shown: usize,
+    workflows: Workflows,
+    users: Users,
+    births: Births,
+    tally: Tally,
+    names: HashSet<Arc<str>>,
+    version: u64,
+    dirty: Dirty,
+    last_sweep: Option<Mono>,
+}
+
+impl Ledger {
+    /// An empty ledger: whatever it hears first is a baseline.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            runtimes: Vec::new(),
+            chats: BTreeMap::new(),
+            next_chat: 1,
+            live: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            shown: 0,
+            workflows: Workflows::default(),
+            users: Users::default(),
+            births: Births::default(),
+            tally: Tally::default(),
+            names: HashSet::new(),
+            version: 0,
+            dirty: Dirty::default(),
+            last_sweep: None,
+        }
+    }
+
+    /// Watches a runtime by these sources. The same name is the same runtime over restarts.
+    pub fn watch(&mut self, name: &str, sources: &[Source], now: Instant) -> RuntimeId {
+        let known = self.runtimes.iter().position(|runtime| &*runtime.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.runtimes.push(Runtime::new(name.into()));
+            self.runtimes.len() - 1
+        });
+        self.runtimes[index].expect(sources, now);
+        let id = RuntimeId(u16::try_from(index).unwrap_or(u16::MAX));
+        if known.is_none() {
+            self.dirty.runtimes.insert(id.0);
+            self.settle_version();
+        }
+        id
+    }
+
+    /// Applies everything that one witness said at one time. `unread` is the number of chats in
+    /// the answer that could not be understood.
+    pub fn hear(&mut self, answer: &Answer<'_>, unread: usize, now: Instant) {
+        self.tick(now);
+        let holds_last = answer.process.is_none() && self.holds_last(answer);
+        let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else { return };
+        runtime.up = Some(true);
+        runtime.answer += 1;
+        let newcomers = runtime.hear(answer, unread, holds_last, now);
+        if std::mem::take(&mut runtime.changed) {
+            self.dirty.runtimes.insert(answer.runtime.0);
+        }
+        for snapshot in &answer.chats {
+            self.apply(answer, snapshot, newcomers, now);
+        }
+        if answer.complete {
+            self.note_absent(answer.runtime, now);
+        }
+        self.try_meet(now);
+        self.settle_version();
+    }
+
+    /// A runtime did not answer.
+    pub fn runtime_failed(&mut self, runtime: RuntimeId) {
+        if let Some(runtime) = self.runtimes.get_mut(runtime.0 as usize) {
+            runtime.up = Some(false);
+        }
+    }
+
+    /// A runtime said of a single chat that it does not hold it.
+    pub fn chat_untracked(&mut self, runtime: RuntimeId, chat_id: &str, now: Instant) {
+        let no = self.runtimes.get(runtime.0 as usize).and_then(|r| r.chats.get(chat_id)).copied();
+        if let Some(no) = no {
+            self.mark_absent(no, now);
+            self.settle_version();
+        }
+    }
+
+    /// A scrape begins: settles what time has done, and which series it will show at 0.
+    pub fn scrape_begins(&mut self, visitor: &Visitor, now: Instant) -> Ticket {
+        self.tick(now);
+        self.births.arrive(visitor, now)
+    }
+
+    /// The answer to a scrape was written out.
+    pub fn scrape_served(&mut self, ticket: Ticket) {
+        self.births.served(ticket);
+    }
+
+    /// A connection of the metrics listener is gone.
+    pub fn hang_up(&mut self, connection: u64) {
+        self.births.hang_up(connection);
+    }
+
+    fn holds_last(&self, answer: &Answer<'_>) -> bool {
+        let Some(runtime) = self.runtimes.get(answer.runtime.0 as usize) else { return false };
+        let held: HashSet<u64> = answer
+            .chats
+            .iter()
+            .filter_map(|snapshot| runtime.chats.get(&*snapshot.chat_id).copied())
+            .filter(|no| self.chats.get(no).is_some_and(|chat| !chat.absent))
+            .collect();
+        held.len() == runtime.present
+    }
+
+    fn apply(
+        &mut self,
+        answer: &Answer<'_>,
+        snapshot: &ChatSnapshot<'_>,
+        newcomers: Newcomers,
+        now: Instant,
+    ) {
+        let standing = newcomers.standing(snapshot.started_at);
+        let no = self.chat_no(answer.runtime, snapshot, standing, now);
+        let (Some(chat), Some(runtime)) =
+            (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
+        else {
+            return;
+        };
+        if chat.answer == runtime.answer {
+            self.tally.duplicates += 1;
+            self.dirty.meta = true;
+        }
+        chat.answer = runtime.answer;
+        if std::mem::take(&mut chat.absent) {
+            runtime.present += 1;
+            self.dirty.chats.insert(no);
+        }
+
+        let started_at = snapshot.started_at.or(answer.process).unwrap_or_default();
+        let key = LifeKey { source: answer.source, runtime: answer.runtime, started_at };
+        let first_life = chat.book.lives().is_empty();
+        let booked = chat.book.record(key, &snapshot.totals, || standing);
+        if booked.regressed {
+            *self.tally.regressions.entry(answer.source).or_default() += 1;
+            self.dirty.meta = true;
+        }
+        if booked.too_old {
+            self.tally.ancient_lives += 1;
+            self.dirty.meta = true;
+            return;
+        }
+        let aligned = booked.new_life && standing == Standing::Prior;
+        if aligned {
+            self.tally.aligned += 1;
+            self.dirty.meta = true;
+        }
+        let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
+        let mut life_changed = booked.new_life;
+        if let Some(life) = chat.book.life_mut(&key) {
+            told.previous_end = life.ended_at;
+            // An end that lay before our time is not news.
+            life.end_counted |= aligned && snapshot.ended_at.is_some();
+            life_changed |= life.ended_at != snapshot.ended_at || life.process != answer.process;
+            life.ended_at = snapshot.ended_at;
+            life.process = answer.process;
+        }
+        let moved = !booked.life.is_zero();
+        told.moved = moved && !booked.new_life;
+        let is_latest = chat.book.latest().is_some_and(|life| life.key == key);
+        let was_live = chat.is_live() && !first_life;
+        let phase = chat.phase;
+        let turned = if is_latest { chat.settle(told, now) } else { Turned::default() };
+        if is_latest && snapshot.last_turn_seconds.is_some() {
+            life_changed |= chat.last_turn_seconds != snapshot.last_turn_seconds;
+            chat.last_turn_seconds = snapshot.last_turn_seconds;
+        }
+        if moved || booked.new_life {
+            chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
+            chat.moved = now.mono;
+        }
+        if moved && chat.evicted {
+            chat.evicted = false;
+            self.shown += usize::from(!chat.folded);
+        }
+        if moved || life_changed || phase != chat.phase {
+            self.dirty.chats.insert(no);
+        }
+        let turned = Turned { started: turned.started && !aligned, ..turned };
+        self.index_phase(no, was_live);
+        self.credit(no, &booked, turned, snapshot.last_turn_seconds, now);
+    }
+
+    /// The number of a chat, given now if it is new.
+    fn chat_no(
+        &mut self,
+        runtime: RuntimeId,
+        snapshot: &ChatSnapshot<'_>,
+        standing: Standing,
+        now: Instant,
+    ) -> u64 {
+        let index = runtime.0 as usize;
+        if let Some(no) = self.runtimes[index].chats.get(&*snapshot.chat_id) {
+            return *no;
+        }
+        // A baseline is shown at once: there is no first increment to be seen.
+        let silent = !self.runtimes[index].is_met();
+        let births = &mut self.births;
+        let mut birth = || if silent { 0 } else { births.born(now) };
+        let app_id = intern(&mut self.names, &snapshot.app_id);
+        let workflow_name = intern(&mut self.names, &snapshot.workflow_name);
+        let user_id = intern(&mut self.names, &snapshot.user_id);
+        let workflow = self.workflows.find_or_add(
+            runtime,
+            &app_id,
+            &workflow_name,
+            self.settings.max_workflows,
+            &mut birth,
+        );
+        let user =
+            self.users.find_or_add(runtime, &app_id, &user_id, self.settings.max_users, &mut birth);
+        if self.workflows.rows()[workflow].workflow_name != workflow_name {
+            self.tally.folded_workflows += 1;
+        }
+        let row = &self.users.rows()[user];
+        if !row.shown || row.user_id != user_id {
+            self.tally.folded_users += 1;
+        }
+        let birth = birth();
+        let folded = !self.make_room();
+        let no = self.next_chat;
+        self.next_chat += 1;
+        self.shown += usize::from(!folded);
+        let chat_id: Arc<str> = snapshot.chat_id.as_ref().into();
+        self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
+        self.runtimes[index].present += 1;
+        self.dirty.workflows.insert(workflow);
+        self.dirty.users.insert(user);
+        self.dirty.meta = true;
+        let known_before = standing == Standing::Prior && !silent;
+        self.chats.insert(
+            no,
+            Chat {
+                runtime,
+                chat_id,
+                app_id,
+                workflow_name,
+                user_id,
+                book: Book::default(),
+                phase: Phase::Ended,
+                last_update: Timestamp::default(),
+                closed_at: None,
+                last_turn_seconds: None,
+                // What began before our time has no first increment either.
+                birth: if known_before { 0 } else { birth },
+                folded,
+                evicted: false,
+                absent: false,
+                workflow,
+                user,
+                absent_since: now.mono,
+                moved: now.mono,
+                closed: now.mono,
+                ended_key: None,
+                answer: 0,
+            },
+        );
+        no
+    }
+
+    /// Keeps the indexes of live and ended chats in step with a chat's phase.
+    fn index_phase(&mut self, no: u64, was_live: bool) {
+        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let live = chat.is_live();
+        let ended_key = (!live && !chat.evicted).then_some((chat.closed.0, no));
+        if chat.ended_key != ended_key {
+            if let Some(old) = std::mem::replace(&mut chat.ended_key, ended_key) {
+                self.ended.remove(&old);
+            }
+            self.ended.extend(ended_key);
+        }
+        if live == was_live {
+            return;
+        }
+        if live {
+            self.live.insert(no);
+        } else {
+            self.live.remove(&no);
+        }
+        if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
+            workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
+        }
+    }
+
+    /// Adds what a chat has gained to the totals that outlive it.
+    fn credit(
+        &mut self,
+        no: u64,
+        booked: &Booked,
+        turned: Turned,
+        last_turn_seconds: Option<f64>,
+        now: Instant,
+    ) {
+        let Some(chat) = self.chats.get(&no) else { return };
+        let gained = &booked.published;
+        let turns = booked.life.get(Count::Turns);
+        if gained.is_zero() && turns == 0 && turned == Turned::default() {
+            return;
+        }
+        let silent = !self.runtimes[chat.runtime.0 as usize].is_met();
+        let births = &mut self.births;
+        let mut birth = || if silent { 0 } else { births.born(now) };
+        if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
+            workflow.totals.add(gained);
+            workflow.starts += u64::from(turned.started);
+            if gained.tokens() > 0 && gained.cost.is_zero() {
+                workflow.unpriced_tokens += gained.tokens();
+            }
+            workflow.ends[Outcome::Completed as usize] += u64::from(turned.completed);
+            if let Some(seconds) = turned.session_seconds {
+                workflow.sessions.observe(SESSION_BOUNDS, seconds);
+            }
+            // Of several turns between two looks, only the last one's duration is told.
+            let observed = u64::from(turns > 0 && last_turn_seconds.is_some());
+            if let (1, Some(seconds)) = (observed, last_turn_seconds) {
+                workflow.turns.observe(TURN_BOUNDS, seconds);
+            }
+            workflow.turns_unobserved += turns - observed;
+            self.dirty.workflows.insert(chat.workflow);
+        }
+        let chats = u64::from(turned.started);
+        let spent = Spending { chats, tokens: gained.tokens(), cost: gained.cost };
+        if spent != Spending::default() {
+            let other = self.users.spend(chat.user, &spent, &mut birth);
+            self.dirty.users.extend([Some(chat.user), other].into_iter().flatten());
+        }
+        if chat.folded && !gained.is_zero() {
+            let runtime = &mut self.runtimes[chat.runtime.0 as usize];
+            runtime.folded.add(gained);
+            if runtime.folded_birth.is_none() {
+                runtime.folded_birth = Some(birth());
+            }
+            self.dirty.runtimes.insert(chat.runtime.0);
+        }
+        self.dirty.meta = true;
+    }
+
+    /// Chats, runtimes and totals as they stand. Order: as first seen.
+    pub fn chats(&self) -> impl Iterator<Item = &Chat> {
+        self.chats.values().filter(|chat| !chat.evicted)
+    }
+
+    /// The chat of that id, whichever runtime has it.
+    pub fn chat(&self, chat_id: &str) -> Option<&Chat> {
+        self.runtimes
+            .iter()
+            .find_map(|runtime| runtime.chats.get(chat_id))
+            .and_then(|no| self.chats.get(no))
+            .filter(|chat| !chat.evicted)
+    }
+
+    /// Chats that live, whether or not their runtime answers.
+    pub fn live_chats(&self) -> impl Iterator<Item = &Chat> {
+        self.live.iter().filter_map(|no| self.chats.get(no))
+    }
+
+    /// All runtimes, by number.
+    pub fn runtimes(&self) -> &[Runtime] {
+        &self.runtimes
+    }
+
+    /// The runtime of that number.
+    pub fn runtime(&self, id: RuntimeId) -> Option<&Runtime> {
+        self.runtimes.get(id.0 as usize)
+    }
+
+    /// All workflows.
+    pub fn workflows(&self) -> &[Workflow] {
+        self.workflows.rows()
+    }
+
+    /// All users.
+    pub fn users(&self) -> &[User] {
+        self.users.rows()
+    }
+
+    /// Whether a series born then still shows 0.
+    pub fn hides(&self, birth: Birth) -> bool {
+        self.births.hides(birth)
+    }
+
+    /// What was refused, folded or done twice.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Rises with every change that is to be kept.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The sums of the published values and of one witness's accounts, over the chats that this
+    /// witness knows: a blind witness is seen by the difference.
+    pub fn drift(&self, source: Source) -> Option<(Counters, Counters)> {
+        let mut sums: Option<(Counters, Counters)> = None;
+        for chat in self.chats.values() {
+            let Some((_, account)) = chat.book.accounts().find(|(s, _)| *s == source) else {
+                continue;
+            };
+            let sums = sums.get_or_insert_default();
+            sums.0.add(chat.book.published());
+            sums.1.add(account);
+        }
+        sums
+    }
+}
+
+/// When a chat last did something. One that has done nothing yet did so at its start.
+fn last_update(
+    before: Timestamp,
+    snapshot: &ChatSnapshot<'_>,
+    moved: bool,
+    now: Timestamp,
+) -> Timestamp {
+    let at = if moved { now } else { snapshot.started_at.unwrap_or(now).min(now) };
+    // A clock that was set back makes no chat look stalled, and none look younger.
+    at.max(before.min(now))
+}
+
+fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return Arc::clone(known);
+    }
+    let name: Arc<str> = name.into();
+    names.insert(Arc::clone(&name));
+    name
+}

@@ -1,0 +1,236 @@
+//! What outlives the process: the ledger as rows of text, and back.
+//!
+//! A row is named by its kind and a number and holds one object as JSON. The state store keeps
+//! rows without knowing what is in them.
+
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::births::{Births, BirthsRecord};
+use super::{Chat, Ledger, Runtime, Settings, Tally, User, Workflow};
+use crate::model::{Instant, Timestamp};
+
+/// What a row holds. The discriminant is what the state store keeps; restoring goes in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Births, tally and numbering; one row.
+    Meta = 0,
+    /// A [`Runtime`].
+    Runtime = 1,
+    /// A [`Workflow`].
+    Workflow = 2,
+    /// A [`User`].
+    User = 3,
+    /// A [`Chat`].
+    Chat = 4,
+}
+
+impl Kind {
+    /// The kind that the state store kept as this number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        [Self::Meta, Self::Runtime, Self::Workflow, Self::User, Self::Chat]
+            .into_iter()
+            .find(|kind| *kind as i64 == number)
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it holds.
+    pub kind: Kind,
+    /// Which of its kind.
+    pub id: u64,
+    /// The object as JSON; `None` where the row is to be removed.
+    pub body: Option<String>,
+}
+
+/// Why rows are no ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A row does not hold what its kind says.
+    #[error("row {id} of kind {kind:?} cannot be read")]
+    Row {
+        /// Kind of the row.
+        kind: Kind,
+        /// Number of the row.
+        id: u64,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Rows are missing that others refer to.
+    #[error("row {id} of kind {kind:?} is missing or refers to a row that is")]
+    Gap {
+        /// Kind of the row.
+        kind: Kind,
+        /// Number of the row.
+        id: u64,
+    },
+}
+
+/// What has changed since the last [`Ledger::take_changes`].
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) meta: bool,
+    pub(super) runtimes: BTreeSet<u16>,
+    pub(super) workflows: BTreeSet<usize>,
+    pub(super) users: BTreeSet<usize>,
+    pub(super) chats: BTreeSet<u64>,
+}
+
+impl Dirty {
+    fn is_empty(&self) -> bool {
+        !self.meta
+            && self.runtimes.is_empty()
+            && self.workflows.is_empty()
+            && self.users.is_empty()
+            && self.chats.is_empty()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    next_chat: u64,
+    births: BirthsRecord,
+    #[serde(default)]
+    tally: Tally,
+    written_at: Timestamp,
+}
+
+impl Ledger {
+    /// Gives the current state a new version if anything is to be kept.
+    pub(super) fn settle_version(&mut self) {
+        if !self.dirty.is_empty() {
+            self.version += 1;
+        }
+    }
+
+    /// Takes out all rows that have changed, and the version that they bring the store to.
+    pub fn take_changes(&mut self, now: Instant) -> (u64, Vec<Entry>) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut entries = Vec::new();
+        let mut put = |kind, id, body| entries.push(Entry { kind, id, body });
+        if !dirty.is_empty() {
+            let meta = Meta {
+                next_chat: self.next_chat,
+                births: self.births.record(now),
+                tally: self.tally.clone(),
+                written_at: now.wall,
+            };
+            put(Kind::Meta, 0, Some(json(&meta)));
+        }
+        for id in dirty.runtimes {
+            put(Kind::Runtime, id.into(), self.runtimes.get(id as usize).map(json));
+        }
+        for id in dirty.workflows {
+            put(Kind::Workflow, id as u64, self.workflows.rows().get(id).map(json));
+        }
+        for id in dirty.users {
+            put(Kind::User, id as u64, self.users.rows().get(id).map(json));
+        }
+        for id in dirty.chats {
+            put(Kind::Chat, id, self.chats.get(&id).map(json));
+        }
+        (self.version, entries)
+    }
+
+    /// Marks everything as changed, so that the next changes are the whole ledger.
+    pub fn mark_all(&mut self) {
+        self.dirty.meta = true;
+        self.dirty.runtimes.extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
+        self.dirty.workflows.extend(0..self.workflows.rows().len());
+        self.dirty.users.extend(0..self.users.rows().len());
+        self.dirty.chats.extend(self.chats.keys());
+        self.settle_version();
+    }
+
+    /// Goes on where rows ended. They may come in any order.
+    pub fn restore(
+        settings: Settings,
+        mut entries: Vec<Entry>,
+        now: Instant,
+    ) -> Result<Self, RestoreError> {
+        entries.sort_by_key(|entry| (entry.kind, entry.id));
+        let mut ledger = Self::new(settings);
+        for entry in entries {
+            let Entry { kind, id, body: Some(body) } = entry else { continue };
+            let gap = Err(RestoreError::Gap { kind, id });
+            match kind {
+                Kind::Meta => {
+                    let meta: Meta = parse(kind, id, &body)?;
+                    ledger.next_chat = meta.next_chat;
+                    ledger.births = Births::restore(meta.births, now);
+                    ledger.tally = meta.tally;
+                }
+                Kind::Runtime => {
+                    let mut runtime: Runtime = parse(kind, id, &body)?;
+                    if id != ledger.runtimes.len() as u64 {
+                        return gap;
+                    }
+                    runtime.restored(now);
+                    ledger.runtimes.push(runtime);
+                }
+                Kind::Workflow => {
+                    let mut row: Workflow = parse(kind, id, &body)?;
+                    if id != ledger.workflows.rows().len() as u64 || !ledger.has(row.runtime) {
+                        return gap;
+                    }
+                    row.app_id = super::intern(&mut ledger.names, &row.app_id);
+                    row.workflow_name = super::intern(&mut ledger.names, &row.workflow_name);
+                    ledger.workflows.push(row);
+                }
+                Kind::User => {
+                    let mut row: User = parse(kind, id, &body)?;
+                    if id != ledger.users.rows().len() as u64 || !ledger.has(row.runtime) {
+                        return gap;
+                    }
+                    row.app_id = super::intern(&mut ledger.names, &row.app_id);
+                    row.user_id = super::intern(&mut ledger.names, &row.user_id);
+                    ledger.users.push(row);
+                }
+                Kind::Chat => {
+                    let chat: Chat = parse(kind, id, &body)?;
+                    let refers = chat.workflow < ledger.workflows.rows().len()
+                        && chat.user < ledger.users.rows().len()
+                        && ledger.has(chat.runtime)
+                        && id < ledger.next_chat;
+                    if !refers {
+                        return gap;
+                    }
+                    ledger.restore_chat(id, chat, now);
+                }
+            }
+        }
+        Ok(ledger)
+    }
+
+    fn restore_chat(&mut self, no: u64, mut chat: Chat, now: Instant) {
+        chat.app_id = super::intern(&mut self.names, &chat.app_id);
+        chat.workflow_name = super::intern(&mut self.names, &chat.workflow_name);
+        chat.user_id = super::intern(&mut self.names, &chat.user_id);
+        chat.moved = now.mono_at(chat.last_update);
+        chat.closed = chat.closed_at.map_or(now.mono, |at| now.mono_at(at));
+        chat.absent_since = now.mono;
+        let runtime = &mut self.runtimes[chat.runtime.0 as usize];
+        runtime.chats.insert(std::sync::Arc::clone(&chat.chat_id), no);
+        runtime.present += usize::from(!chat.absent);
+        self.shown += usize::from(!chat.folded && !chat.evicted);
+        self.chats.insert(no, chat);
+        self.index_phase(no, false);
+    }
+
+    fn has(&self, runtime: crate::model::RuntimeId) -> bool {
+        (runtime.0 as usize) < self.runtimes.len()
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("structs of numbers and strings are always JSON")
+}
+
+fn parse<T: DeserializeOwned>(kind: Kind, id: u64, body: &str) -> Result<T, RestoreError> {
+    serde_json::from_str(body).map_err(|source| RestoreError::Row { kind, id, source })
+}

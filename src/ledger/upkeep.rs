@@ -1,0 +1,152 @@
+//! What time alone does: chats get lost, fall quiet and lose their series.
+
+use std::time::Duration;
+
+use super::{Ledger, Outcome, Phase};
+use crate::model::{Instant, RuntimeId};
+
+/// How often the costly parts run.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Ledger {
+    /// Settles everything that is due by now. Cheap when nothing is.
+    pub fn tick(&mut self, now: Instant) {
+        self.try_meet(now);
+        self.close_overdue(now);
+        while let Some((closed, no)) = self.ended.first().copied() {
+            if now.mono.since(crate::model::Mono(closed)) < self.settings.retention {
+                break;
+            }
+            self.evict(no);
+            self.tally.evicted_by_age += 1;
+        }
+        let swept = self.last_sweep.is_some_and(|at| now.mono.since(at) < SWEEP_INTERVAL);
+        if !swept {
+            self.last_sweep = Some(now.mono);
+            self.forget_evicted(now);
+            let births = &mut self.births;
+            let promoted = self.users.promote(|| births.born(now));
+            self.dirty.meta |= !promoted.is_empty();
+            self.dirty.users.extend(promoted);
+        }
+        self.dirty.meta |= self.births.reveal(now);
+        self.settle_version();
+    }
+
+    /// Ends the gathering of baselines that are complete.
+    pub(super) fn try_meet(&mut self, now: Instant) {
+        let grace = self.settings.grace;
+        for (index, runtime) in (0_u16..).zip(&mut self.runtimes) {
+            if runtime.try_meet(grace, now) {
+                self.dirty.runtimes.insert(index);
+            }
+        }
+    }
+
+    /// Notes which chats of a runtime were not in its last complete answer.
+    pub(super) fn note_absent(&mut self, runtime: RuntimeId, now: Instant) {
+        let Some(runtime) = self.runtimes.get(runtime.0 as usize) else { return };
+        let answer = runtime.answer;
+        let missing: Vec<u64> = runtime
+            .chats
+            .values()
+            .copied()
+            .filter(|no| self.chats.get(no).is_some_and(|c| !c.absent && c.answer != answer))
+            .collect();
+        for no in missing {
+            self.mark_absent(no, now);
+        }
+    }
+
+    pub(super) fn mark_absent(&mut self, no: u64, now: Instant) {
+        let Some(chat) = self.chats.get_mut(&no) else { return };
+        if chat.absent {
+            return;
+        }
+        chat.absent = true;
+        chat.absent_since = now.mono;
+        self.dirty.chats.insert(no);
+        if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
+            runtime.present = runtime.present.saturating_sub(1);
+        }
+    }
+
+    /// Closes live chats that are lost, or that moved on after their end and have fallen quiet.
+    fn close_overdue(&mut self, now: Instant) {
+        let mut overdue = Vec::new();
+        for no in &self.live {
+            let Some(chat) = self.chats.get(no) else { continue };
+            let Some(runtime) = self.runtimes.get(chat.runtime.0 as usize) else { continue };
+            // Workers answer in turns, so a chat is missing from the answers of all but its own.
+            let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
+            if chat.absent && now.mono.since(chat.absent_since) >= patience {
+                overdue.push((*no, Phase::Lost));
+            } else if chat.is_resumed() && now.mono.since(chat.moved) >= self.settings.quiet_after {
+                overdue.push((*no, Phase::Ended));
+            }
+        }
+        for (no, phase) in overdue {
+            let Some(chat) = self.chats.get_mut(&no) else { continue };
+            chat.close(phase, now);
+            let workflow = chat.workflow;
+            self.dirty.chats.insert(no);
+            self.index_phase(no, true);
+            if phase == Phase::Lost
+                && let Some(row) = self.workflows.row_mut(workflow)
+            {
+                row.ends[Outcome::Lost as usize] += 1;
+                self.dirty.workflows.insert(workflow);
+            }
+        }
+    }
+
+    /// Drops the series of an ended chat. Its book stays while its runtime still tells of it,
+    /// since the runtime forgets nothing and would otherwise be counted again.
+    fn evict(&mut self, no: u64) {
+        if let Some(chat) = self.chats.get_mut(&no) {
+            chat.evicted = true;
+            self.shown -= usize::from(!chat.folded);
+            if let Some(key) = chat.ended_key.take() {
+                self.ended.remove(&key);
+            }
+            self.dirty.chats.insert(no);
+            self.dirty.meta = true;
+        }
+    }
+
+    /// Makes room for one more chat with series, at the cost of the one that ended first.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.shown < self.settings.max_chats {
+            return true;
+        }
+        let shown = |(_, no): &&(i64, u64)| self.chats.get(no).is_some_and(|chat| !chat.folded);
+        let Some((_, no)) = self.ended.iter().find(shown).copied() else {
+            self.tally.folded_chats += 1;
+            self.dirty.meta = true;
+            return false;
+        };
+        self.evict(no);
+        self.tally.evicted_by_bound += 1;
+        true
+    }
+
+    /// Forgets evicted chats that no answer has named for the retention time.
+    fn forget_evicted(&mut self, now: Instant) {
+        let retention = self.settings.retention;
+        let gone: Vec<u64> = self
+            .chats
+            .iter()
+            .filter(|(_, c)| c.evicted && c.absent && now.mono.since(c.absent_since) >= retention)
+            .map(|(no, _)| *no)
+            .collect();
+        for no in gone {
+            if let Some(chat) = self.chats.remove(&no) {
+                if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
+                    runtime.chats.remove(&chat.chat_id);
+                }
+                self.dirty.chats.insert(no);
+            }
+        }
+        self.names.retain(|name| std::sync::Arc::strong_count(name) > 1);
+    }
+}

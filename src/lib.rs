@@ -1,0 +1,3 @@
+//! mozaiks-exporter.
+pub mod ledger;
+pub mod model;

@@ -1,0 +1,180 @@
+//! Facts: what a source has learnt, in one vocabulary, free of its format.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Timestamp, Usd};
+
+/// Who tells. Each keeps an account of its own in the ledger, and none is added to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The runtime's HTTP routes, polled.
+    Scrape,
+    /// The runtime's log files, followed.
+    Logs,
+    /// The runtime's chat sessions in MongoDB, read incrementally.
+    Mongodb,
+    /// AG2's own log of model calls, followed.
+    Ag2,
+    /// Events pushed to the control listener.
+    Receive,
+}
+
+impl Source {
+    /// The value of the `source` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Scrape => "scrape",
+            Self::Logs => "logs",
+            Self::Mongodb => "mongodb",
+            Self::Ag2 => "ag2",
+            Self::Receive => "receive",
+        }
+    }
+}
+
+/// Names one runtime within one ledger, for as long as its state store lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RuntimeId(pub u16);
+
+/// The whole numbers that are counted for each chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Agent turns finished.
+    Turns,
+    /// Tool calls, failed ones included.
+    ToolCalls,
+    /// Failed tool calls.
+    Errors,
+    /// Tokens sent to models.
+    PromptTokens,
+    /// Tokens that models answered with.
+    CompletionTokens,
+}
+
+impl Count {
+    /// How many there are.
+    pub const LEN: usize = 5;
+    /// All of them, in the order of [`Counters::counts`].
+    pub const ALL: [Self; Self::LEN] =
+        [Self::Turns, Self::ToolCalls, Self::Errors, Self::PromptTokens, Self::CompletionTokens];
+}
+
+/// The running totals of one chat, workflow or account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Whole numbers, by [`Count`].
+    pub counts: [u64; Count::LEN],
+    /// Money.
+    pub cost: Usd,
+}
+
+impl Counters {
+    /// One of the whole numbers.
+    pub fn get(&self, count: Count) -> u64 {
+        self.counts[count as usize]
+    }
+
+    /// Prompt and completion tokens.
+    pub fn tokens(&self) -> u64 {
+        self.get(Count::PromptTokens).saturating_add(self.get(Count::CompletionTokens))
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_zero(&self) -> bool {
+        self.counts == [0; Count::LEN] && self.cost.is_zero()
+    }
+
+    /// Adds `other`. A counter stops at its largest value instead of turning over.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine = mine.saturating_add(theirs);
+        }
+        self.cost += other.cost;
+    }
+
+    /// Raises each counter to at least `other`'s and returns by how much each rose.
+    pub fn raise_to(&mut self, other: &Self) -> Counters {
+        let mut rise = Self::default();
+        for ((mine, theirs), rise) in
+            self.counts.iter_mut().zip(other.counts).zip(&mut rise.counts)
+        {
+            *rise = theirs.saturating_sub(*mine);
+            *mine = (*mine).max(theirs);
+        }
+        rise.cost = other.cost.saturating_sub(self.cost);
+        self.cost = self.cost.max(other.cost);
+        rise
+    }
+}
+
+/// What a witness says of the counters; what it does not say is `None`, not zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stated {
+    /// Whole numbers, by [`Count`].
+    pub counts: [Option<u64>; Count::LEN],
+    /// Money.
+    pub cost: Option<Usd>,
+}
+
+impl Stated {
+    /// The counters with `fallback` in place of what was not said.
+    pub fn or(&self, fallback: &Counters) -> Counters {
+        let mut counters = *fallback;
+        for (value, stated) in counters.counts.iter_mut().zip(self.counts) {
+            *value = stated.unwrap_or(*value);
+        }
+        counters.cost = self.cost.unwrap_or(fallback.cost);
+        counters
+    }
+}
+
+/// The absolute state of one chat as one witness holds it.
+///
+/// Applying it twice changes nothing the second time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatSnapshot<'a> {
+    /// Bounded and not empty.
+    pub chat_id: Cow<'a, str>,
+    /// Bounded; `unknown` where it was not given.
+    pub app_id: Cow<'a, str>,
+    /// Bounded; `unknown` where it was not given.
+    pub workflow_name: Cow<'a, str>,
+    /// Bounded; `unknown` where it was not given.
+    pub user_id: Cow<'a, str>,
+    /// Start of this life of the chat. Together with the runtime it names the life.
+    pub started_at: Option<Timestamp>,
+    /// End of this life. A chat that moves on after its end keeps the old one.
+    pub ended_at: Option<Timestamp>,
+    /// Lifetime totals since `started_at`.
+    pub totals: Stated,
+    /// Duration of the last finished turn in seconds, finite and not negative.
+    pub last_turn_seconds: Option<f64>,
+}
+
+/// Everything that one witness said at one time.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// Who says it.
+    pub source: Source,
+    /// Of which runtime.
+    pub runtime: RuntimeId,
+    /// When the process that answered was created, in its own clock; tells processes apart.
+    pub process: Option<Timestamp>,
+    /// The runtime's own clock when it answered.
+    pub runtime_clock: Timestamp,
+    /// Whether a chat that is not in here is not held by the process that answered.
+    pub complete: bool,
+    /// The chats; one may stand in here twice.
+    pub chats: Vec<ChatSnapshot<'a>>,
+}
+
+/// Totals that a source states of its own, for comparison only: they are per process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StatedTotals {
+    /// What the source claims to be its sums.
+    pub totals: Stated,
+}

@@ -1,0 +1,14 @@
+//! The vocabulary that every room shares: names, units, clocks and facts.
+//!
+//! Nothing in here does I/O, and nothing knows where a fact came from on the wire or
+//! under which metric name it is shown.
+
+mod clock;
+mod fact;
+mod name;
+mod usd;
+
+pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
+pub use fact::{Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated, StatedTotals};
+pub use name::{NameRule, OTHER, UNKNOWN};
+pub use usd::{Usd, UsdError};
