@@ -65,9 +65,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            retention: Duration::from_secs(24 * 3600),
-            lost_after: Duration::from_secs(120),
-            quiet_after: Duration::from_secs(600),
+            retention: Duration::from_hours(24),
+            lost_after: Duration::from_mins(2),
+            quiet_after: Duration::from_mins(10),
             grace: Duration::from_secs(30),
             max_chats: 10_000,
             max_workflows: 2_000,
@@ -145,7 +145,10 @@ impl Ledger {
 
     /// Watches a runtime by these sources. The same name is the same runtime over restarts.
     pub fn watch(&mut self, name: &str, sources: &[Source], now: Instant) -> RuntimeId {
-        let known = self.runtimes.iter().position(|runtime| &*runtime.name == name);
+        let known = self
+            .runtimes
+            .iter()
+            .position(|runtime| &*runtime.name == name);
         let index = known.unwrap_or_else(|| {
             self.runtimes.push(Runtime::new(name.into()));
             self.runtimes.len() - 1
@@ -159,12 +162,29 @@ impl Ledger {
         id
     }
 
+    /// To be called once all runtimes are watched: the chats of those that no longer are get lost.
+    pub fn retire_unwatched(&mut self, now: Instant) {
+        let is_retired = |chat: &Chat| !self.runtimes[chat.runtime.0 as usize].configured;
+        let stranded: Vec<u64> = self
+            .chats
+            .iter()
+            .filter(|(_, chat)| is_retired(chat))
+            .map(|(no, _)| *no)
+            .collect();
+        for no in stranded {
+            self.mark_absent(no, now);
+        }
+        self.settle_version();
+    }
+
     /// Applies everything that one witness said at one time. `unread` is the number of chats in
     /// the answer that could not be understood.
     pub fn hear(&mut self, answer: &Answer<'_>, unread: usize, now: Instant) {
         self.tick(now);
         let holds_last = answer.process.is_none() && self.holds_last(answer);
-        let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else { return };
+        let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else {
+            return;
+        };
         runtime.up = Some(true);
         runtime.answer += 1;
         let newcomers = runtime.hear(answer, unread, holds_last, now);
@@ -190,7 +210,11 @@ impl Ledger {
 
     /// A runtime said of a single chat that it does not hold it.
     pub fn chat_untracked(&mut self, runtime: RuntimeId, chat_id: &str, now: Instant) {
-        let no = self.runtimes.get(runtime.0 as usize).and_then(|r| r.chats.get(chat_id)).copied();
+        let no = self
+            .runtimes
+            .get(runtime.0 as usize)
+            .and_then(|r| r.chats.get(chat_id))
+            .copied();
         if let Some(no) = no {
             self.mark_absent(no, now);
             self.settle_version();
@@ -214,7 +238,9 @@ impl Ledger {
     }
 
     fn holds_last(&self, answer: &Answer<'_>) -> bool {
-        let Some(runtime) = self.runtimes.get(answer.runtime.0 as usize) else { return false };
+        let Some(runtime) = self.runtimes.get(answer.runtime.0 as usize) else {
+            return false;
+        };
         let held: HashSet<u64> = answer
             .chats
             .iter()
@@ -233,9 +259,10 @@ impl Ledger {
     ) {
         let standing = newcomers.standing(snapshot.started_at);
         let no = self.chat_no(answer.runtime, snapshot, standing, now);
-        let (Some(chat), Some(runtime)) =
-            (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
-        else {
+        let (Some(chat), Some(runtime)) = (
+            self.chats.get_mut(&no),
+            self.runtimes.get_mut(answer.runtime.0 as usize),
+        ) else {
             return;
         };
         if chat.answer == runtime.answer {
@@ -249,7 +276,11 @@ impl Ledger {
         }
 
         let started_at = snapshot.started_at.or(answer.process).unwrap_or_default();
-        let key = LifeKey { source: answer.source, runtime: answer.runtime, started_at };
+        let key = LifeKey {
+            source: answer.source,
+            runtime: answer.runtime,
+            started_at,
+        };
         let first_life = chat.book.lives().is_empty();
         let booked = chat.book.record(key, &snapshot.totals, || standing);
         if booked.regressed {
@@ -266,7 +297,11 @@ impl Ledger {
             self.tally.aligned += 1;
             self.dirty.meta = true;
         }
-        let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
+        let mut told = Told {
+            new_life: booked.new_life,
+            moved: false,
+            previous_end: None,
+        };
         let mut life_changed = booked.new_life;
         if let Some(life) = chat.book.life_mut(&key) {
             told.previous_end = life.ended_at;
@@ -281,7 +316,11 @@ impl Ledger {
         let is_latest = chat.book.latest().is_some_and(|life| life.key == key);
         let was_live = chat.is_live() && !first_life;
         let phase = chat.phase;
-        let turned = if is_latest { chat.settle(told, now) } else { Turned::default() };
+        let turned = if is_latest {
+            chat.settle(told, now)
+        } else {
+            Turned::default()
+        };
         if is_latest && snapshot.last_turn_seconds.is_some() {
             life_changed |= chat.last_turn_seconds != snapshot.last_turn_seconds;
             chat.last_turn_seconds = snapshot.last_turn_seconds;
@@ -297,7 +336,10 @@ impl Ledger {
         if moved || life_changed || phase != chat.phase {
             self.dirty.chats.insert(no);
         }
-        let turned = Turned { started: turned.started && !aligned, ..turned };
+        let turned = Turned {
+            started: turned.started && !aligned,
+            ..turned
+        };
         self.index_phase(no, was_live);
         self.credit(no, &booked, turned, snapshot.last_turn_seconds, now);
     }
@@ -328,8 +370,13 @@ impl Ledger {
             self.settings.max_workflows,
             &mut birth,
         );
-        let user =
-            self.users.find_or_add(runtime, &app_id, &user_id, self.settings.max_users, &mut birth);
+        let user = self.users.find_or_add(
+            runtime,
+            &app_id,
+            &user_id,
+            self.settings.max_users,
+            &mut birth,
+        );
         if self.workflows.rows()[workflow].workflow_name != workflow_name {
             self.tally.folded_workflows += 1;
         }
@@ -381,7 +428,9 @@ impl Ledger {
 
     /// Keeps the indexes of live and ended chats in step with a chat's phase.
     fn index_phase(&mut self, no: u64, was_live: bool) {
-        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let Some(chat) = self.chats.get_mut(&no) else {
+            return;
+        };
         let live = chat.is_live();
         let ended_key = (!live && !chat.evicted).then_some((chat.closed.0, no));
         if chat.ended_key != ended_key {
@@ -399,7 +448,9 @@ impl Ledger {
             self.live.remove(&no);
         }
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
-            workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
+            workflow.active = workflow
+                .active
+                .saturating_add_signed(if live { 1 } else { -1 });
         }
     }
 
@@ -412,7 +463,9 @@ impl Ledger {
         last_turn_seconds: Option<f64>,
         now: Instant,
     ) {
-        let Some(chat) = self.chats.get(&no) else { return };
+        let Some(chat) = self.chats.get(&no) else {
+            return;
+        };
         let gained = &booked.published;
         let turns = booked.life.get(Count::Turns);
         if gained.is_zero() && turns == 0 && turned == Turned::default() {
@@ -440,10 +493,16 @@ impl Ledger {
             self.dirty.workflows.insert(chat.workflow);
         }
         let chats = u64::from(turned.started);
-        let spent = Spending { chats, tokens: gained.tokens(), cost: gained.cost };
+        let spent = Spending {
+            chats,
+            tokens: gained.tokens(),
+            cost: gained.cost,
+        };
         if spent != Spending::default() {
             let other = self.users.spend(chat.user, &spent, &mut birth);
-            self.dirty.users.extend([Some(chat.user), other].into_iter().flatten());
+            self.dirty
+                .users
+                .extend([Some(chat.user), other].into_iter().flatten());
         }
         if chat.folded && !gained.is_zero() {
             let runtime = &mut self.runtimes[chat.runtime.0 as usize];
@@ -538,7 +597,11 @@ fn last_update(
     moved: bool,
     now: Timestamp,
 ) -> Timestamp {
-    let at = if moved { now } else { snapshot.started_at.unwrap_or(now).min(now) };
+    let at = if moved {
+        now
+    } else {
+        snapshot.started_at.unwrap_or(now).min(now)
+    };
     // A clock that was set back makes no chat look stalled, and none look younger.
     at.max(before.min(now))
 }

@@ -67,6 +67,22 @@ pub struct Workflow {
     pub active: u64,
 }
 
+impl Workflow {
+    /// Adds the numbers of another row, for where the two are shown as one.
+    pub fn merge(&mut self, other: &Self) {
+        self.totals.add(&other.totals);
+        self.starts += other.starts;
+        for (mine, theirs) in self.ends.iter_mut().zip(other.ends) {
+            *mine += theirs;
+        }
+        self.sessions.merge(&other.sessions);
+        self.turns.merge(&other.turns);
+        self.turns_unobserved += other.turns_unobserved;
+        self.unpriced_tokens += other.unpriced_tokens;
+        self.active += other.active;
+    }
+}
+
 /// What one user of one app spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Spending {
@@ -79,7 +95,8 @@ pub struct Spending {
 }
 
 impl Spending {
-    fn add(&mut self, other: &Self) {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
         self.chats = self.chats.saturating_add(other.chats);
         self.tokens = self.tokens.saturating_add(other.tokens);
         self.cost += other.cost;
@@ -167,7 +184,11 @@ impl Workflows {
 
     /// Puts back a row that the state store kept. Rows come in the order of their numbers.
     pub(super) fn push(&mut self, row: Workflow) -> usize {
-        let key = (row.runtime, Arc::clone(&row.app_id), Arc::clone(&row.workflow_name));
+        let key = (
+            row.runtime,
+            Arc::clone(&row.app_id),
+            Arc::clone(&row.workflow_name),
+        );
         self.index.insert(key, self.rows.len());
         self.rows.push(row);
         self.rows.len() - 1
@@ -208,7 +229,12 @@ impl Users {
         let followed = max_shown.saturating_mul(FOLLOWED_PER_SHOWN);
         let candidates = [
             (runtime, Arc::clone(app_id), Arc::clone(user_id), followed),
-            (runtime, Arc::clone(app_id), OTHER.into(), followed.saturating_mul(2)),
+            (
+                runtime,
+                Arc::clone(app_id),
+                OTHER.into(),
+                followed.saturating_mul(2),
+            ),
             (runtime, OTHER.into(), OTHER.into(), usize::MAX),
         ];
         for (runtime, app_id, user_id, room) in candidates {
@@ -221,7 +247,15 @@ impl Users {
                 let (runtime, app_id, user_id) = key;
                 let birth = if shown { birth() } else { 0 };
                 let (total, folded) = (Spending::default(), Spending::default());
-                return self.push(User { runtime, app_id, user_id, total, folded, shown, birth });
+                return self.push(User {
+                    runtime,
+                    app_id,
+                    user_id,
+                    total,
+                    folded,
+                    shown,
+                    birth,
+                });
             }
         }
         0
@@ -229,7 +263,11 @@ impl Users {
 
     /// Puts back a row that the state store kept. Rows come in the order of their numbers.
     pub(super) fn push(&mut self, row: User) -> usize {
-        let key = (row.runtime, Arc::clone(&row.app_id), Arc::clone(&row.user_id));
+        let key = (
+            row.runtime,
+            Arc::clone(&row.app_id),
+            Arc::clone(&row.user_id),
+        );
         self.index.insert(key, self.rows.len());
         self.shown += usize::from(row.shown && &*row.user_id != OTHER);
         self.rows.push(row);
@@ -262,10 +300,16 @@ impl Users {
     pub(super) fn promote(&mut self, mut birth: impl FnMut() -> Birth) -> Vec<usize> {
         let by_cost = |row: &usize| (self.rows[*row].total.cost, self.rows[*row].total.tokens);
         let named = |row: &usize| &*self.rows[*row].user_id != OTHER;
-        let hidden = (0..self.rows.len()).filter(|row| !self.rows[*row].shown).max_by_key(by_cost);
-        let shown =
-            (0..self.rows.len()).filter(|row| self.rows[*row].shown).filter(named).min_by_key(by_cost);
-        let (Some(rising), Some(falling)) = (hidden, shown) else { return Vec::new() };
+        let hidden = (0..self.rows.len())
+            .filter(|row| !self.rows[*row].shown)
+            .max_by_key(by_cost);
+        let shown = (0..self.rows.len())
+            .filter(|row| self.rows[*row].shown)
+            .filter(named)
+            .min_by_key(by_cost);
+        let (Some(rising), Some(falling)) = (hidden, shown) else {
+            return Vec::new();
+        };
         let (more, less) = (self.rows[rising].total.cost, self.rows[falling].total.cost);
         if more <= less + less || more.is_zero() {
             return Vec::new();
@@ -275,7 +319,10 @@ impl Users {
         self.rows[falling].shown = false;
         self.rows[rising].shown = true;
         self.rows[rising].birth = birth();
-        let (runtime, app_id) = (self.rows[falling].runtime, Arc::clone(&self.rows[falling].app_id));
+        let (runtime, app_id) = (
+            self.rows[falling].runtime,
+            Arc::clone(&self.rows[falling].app_id),
+        );
         let other = self.find_or_add(runtime, &app_id, &OTHER.into(), self.shown, birth);
         self.rows[other].total.add(&own);
         vec![rising, falling, other]

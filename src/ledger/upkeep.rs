@@ -6,7 +6,7 @@ use super::{Ledger, Outcome, Phase};
 use crate::model::{Instant, RuntimeId};
 
 /// How often the costly parts run.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Ledger {
     /// Settles everything that is due by now. Cheap when nothing is.
@@ -20,7 +20,9 @@ impl Ledger {
             self.evict(no);
             self.tally.evicted_by_age += 1;
         }
-        let swept = self.last_sweep.is_some_and(|at| now.mono.since(at) < SWEEP_INTERVAL);
+        let swept = self
+            .last_sweep
+            .is_some_and(|at| now.mono.since(at) < SWEEP_INTERVAL);
         if !swept {
             self.last_sweep = Some(now.mono);
             self.forget_evicted(now);
@@ -45,13 +47,19 @@ impl Ledger {
 
     /// Notes which chats of a runtime were not in its last complete answer.
     pub(super) fn note_absent(&mut self, runtime: RuntimeId, now: Instant) {
-        let Some(runtime) = self.runtimes.get(runtime.0 as usize) else { return };
+        let Some(runtime) = self.runtimes.get(runtime.0 as usize) else {
+            return;
+        };
         let answer = runtime.answer;
         let missing: Vec<u64> = runtime
             .chats
             .values()
             .copied()
-            .filter(|no| self.chats.get(no).is_some_and(|c| !c.absent && c.answer != answer))
+            .filter(|no| {
+                self.chats
+                    .get(no)
+                    .is_some_and(|c| !c.absent && c.answer != answer)
+            })
             .collect();
         for no in missing {
             self.mark_absent(no, now);
@@ -59,7 +67,9 @@ impl Ledger {
     }
 
     pub(super) fn mark_absent(&mut self, no: u64, now: Instant) {
-        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let Some(chat) = self.chats.get_mut(&no) else {
+            return;
+        };
         if chat.absent {
             return;
         }
@@ -75,10 +85,17 @@ impl Ledger {
     fn close_overdue(&mut self, now: Instant) {
         let mut overdue = Vec::new();
         for no in &self.live {
-            let Some(chat) = self.chats.get(no) else { continue };
-            let Some(runtime) = self.runtimes.get(chat.runtime.0 as usize) else { continue };
+            let Some(chat) = self.chats.get(no) else {
+                continue;
+            };
+            let Some(runtime) = self.runtimes.get(chat.runtime.0 as usize) else {
+                continue;
+            };
             // Workers answer in turns, so a chat is missing from the answers of all but its own.
-            let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
+            let patience = self
+                .settings
+                .lost_after
+                .saturating_mul(runtime.workers(now));
             if chat.absent && now.mono.since(chat.absent_since) >= patience {
                 overdue.push((*no, Phase::Lost));
             } else if chat.is_resumed() && now.mono.since(chat.moved) >= self.settings.quiet_after {
@@ -86,7 +103,9 @@ impl Ledger {
             }
         }
         for (no, phase) in overdue {
-            let Some(chat) = self.chats.get_mut(&no) else { continue };
+            let Some(chat) = self.chats.get_mut(&no) else {
+                continue;
+            };
             chat.close(phase, now);
             let workflow = chat.workflow;
             self.dirty.chats.insert(no);
@@ -147,6 +166,7 @@ impl Ledger {
                 self.dirty.chats.insert(no);
             }
         }
-        self.names.retain(|name| std::sync::Arc::strong_count(name) > 1);
+        self.names
+            .retain(|name| std::sync::Arc::strong_count(name) > 1);
     }
 }

@@ -59,8 +59,13 @@ impl Count {
     /// How many there are.
     pub const LEN: usize = 5;
     /// All of them, in the order of [`Counters::counts`].
-    pub const ALL: [Self; Self::LEN] =
-        [Self::Turns, Self::ToolCalls, Self::Errors, Self::PromptTokens, Self::CompletionTokens];
+    pub const ALL: [Self; Self::LEN] = [
+        Self::Turns,
+        Self::ToolCalls,
+        Self::Errors,
+        Self::PromptTokens,
+        Self::CompletionTokens,
+    ];
 }
 
 /// The running totals of one chat, workflow or account.
@@ -80,7 +85,8 @@ impl Counters {
 
     /// Prompt and completion tokens.
     pub fn tokens(&self) -> u64 {
-        self.get(Count::PromptTokens).saturating_add(self.get(Count::CompletionTokens))
+        self.get(Count::PromptTokens)
+            .saturating_add(self.get(Count::CompletionTokens))
     }
 
     /// Whether nothing was counted.
@@ -97,10 +103,14 @@ impl Counters {
     }
 
     /// Raises each counter to at least `other`'s and returns by how much each rose.
+    #[must_use]
     pub fn raise_to(&mut self, other: &Self) -> Counters {
         let mut rise = Self::default();
-        for ((mine, theirs), rise) in
-            self.counts.iter_mut().zip(other.counts).zip(&mut rise.counts)
+        for ((mine, theirs), rise) in self
+            .counts
+            .iter_mut()
+            .zip(other.counts)
+            .zip(&mut rise.counts)
         {
             *rise = theirs.saturating_sub(*mine);
             *mine = (*mine).max(theirs);
@@ -170,11 +180,4 @@ pub struct Answer<'a> {
     pub complete: bool,
     /// The chats; one may stand in here twice.
     pub chats: Vec<ChatSnapshot<'a>>,
-}
-
-/// Totals that a source states of its own, for comparison only: they are per process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StatedTotals {
-    /// What the source claims to be its sums.
-    pub totals: Stated,
 }

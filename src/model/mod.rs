@@ -9,6 +9,6 @@ mod name;
 mod usd;
 
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
-pub use fact::{Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated, StatedTotals};
+pub use fact::{Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated};
 pub use name::{NameRule, OTHER, UNKNOWN};
 pub use usd::{Usd, UsdError};

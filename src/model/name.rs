@@ -22,7 +22,9 @@ impl NameRule {
 
     /// Names of at most `max_bytes` bytes of UTF-8, at least [`NameRule::SHORTEST`].
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes: max_bytes.max(Self::SHORTEST) }
+        Self {
+            max_bytes: max_bytes.max(Self::SHORTEST),
+        }
     }
 
     /// Brings a name into bounds.
@@ -44,7 +46,13 @@ impl NameRule {
         let mut cut = String::with_capacity(self.max_bytes);
         cut.push_str(name.get(..keep).unwrap_or_default());
         cut.push('~');
-        cut.extend(digest.as_ref().iter().take(DIGEST_CHARS / 2).map(|byte| format!("{byte:02x}")));
+        cut.extend(
+            digest
+                .as_ref()
+                .iter()
+                .take(DIGEST_CHARS / 2)
+                .map(|byte| format!("{byte:02x}")),
+        );
         Cow::Owned(cut)
     }
 
