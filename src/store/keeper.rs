@@ -1,0 +1,220 @@
+//! The ledger as it is shared, and the task that keeps it.
+//!
+//! Nothing is shown before it is kept: a scrape renders under the lock, notes the version it
+//! rendered, and sends the text only once that version is on the disk. So no sample that a
+//! Prometheus ever saw can be lost by SIGKILL or power. Commits are grouped by themselves: what
+//! changes while one is under way goes into the next.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info};
+
+use super::StoreFile;
+use crate::ledger::{Entry, Ledger};
+use crate::model::Clock;
+use crate::telemetry::{OWN_BOUNDS, Telemetry};
+
+/// After a failed commit, how long until the next try.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a scrape waits for a commit. A disk that takes longer is as good as none.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// The ledger, shared by sources and scrapes.
+#[derive(Debug)]
+pub struct Shared {
+    ledger: Mutex<Ledger>,
+    clock: Arc<dyn Clock>,
+    changed: Notify,
+    settled: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// Shares a ledger.
+    pub fn new(ledger: Ledger, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let settled = watch::Sender::new(0);
+        Arc::new(Self {
+            ledger: Mutex::new(ledger),
+            clock,
+            changed: Notify::new(),
+            settled,
+        })
+    }
+
+    /// Where the time comes from.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Takes hold of the ledger; whatever is changed is kept soon after. Never held over a wait.
+    pub fn lock(&self) -> LedgerGuard<'_> {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        LedgerGuard {
+            before: ledger.version(),
+            ledger,
+            changed: &self.changed,
+        }
+    }
+
+    /// Waits until everything up to `version` is kept, or cannot be kept for now.
+    pub async fn settled(&self, version: u64) {
+        let mut settled = self.settled.subscribe();
+        let reached = timeout(
+            LONGEST_WAIT,
+            settled.wait_for(|settled| *settled >= version),
+        )
+        .await;
+        // Neither a slow disk nor the end of the keeper may keep an answer from being given.
+        if let Ok(Err(_)) | Err(_) = reached {
+            tracing::debug!(version, "answered before the state was kept");
+        }
+    }
+}
+
+impl std::fmt::Debug for dyn Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// The ledger, held.
+#[derive(Debug)]
+pub struct LedgerGuard<'a> {
+    ledger: MutexGuard<'a, Ledger>,
+    changed: &'a Notify,
+    before: u64,
+}
+
+impl std::ops::Deref for LedgerGuard<'_> {
+    type Target = Ledger;
+    fn deref(&self) -> &Ledger {
+        &self.ledger
+    }
+}
+
+impl std::ops::DerefMut for LedgerGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+}
+
+impl Drop for LedgerGuard<'_> {
+    fn drop(&mut self) {
+        if self.ledger.version() != self.before {
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// Commits what changes, until it is told to stop.
+#[derive(Debug)]
+pub struct Keeper {
+    shared: Arc<Shared>,
+    telemetry: Arc<Telemetry>,
+    file: Option<StoreFile>,
+    failing: bool,
+}
+
+impl Keeper {
+    /// Without a file, the ledger lives in memory only.
+    pub fn new(shared: Arc<Shared>, telemetry: Arc<Telemetry>, file: Option<StoreFile>) -> Self {
+        {
+            let store = &mut telemetry.lock().store;
+            store.durable = file.is_some();
+            store.bytes = file.as_ref().map_or(0, StoreFile::size_bytes);
+        }
+        Self {
+            shared,
+            telemetry,
+            file,
+            failing: false,
+        }
+    }
+
+    /// Runs until `stop` is true, and commits once more after that.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let shared = Arc::clone(&self.shared);
+        let mut unwritten = Vec::new();
+        loop {
+            let stopping = *stop.borrow_and_update();
+            let (version, changes) = {
+                let mut ledger = shared.lock();
+                ledger.take_changes(shared.clock().now())
+            };
+            merge(&mut unwritten, changes);
+            unwritten = self.commit(unwritten).await;
+            // Also where it failed: a scrape says what is known, and that it is not durable.
+            shared.settled.send_replace(version);
+            if stopping {
+                return;
+            }
+            let retry = async {
+                if unwritten.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                sleep(RETRY).await;
+            };
+            tokio::select! {
+                () = shared.changed.notified() => {}
+                () = retry => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// Returns what could not be written.
+    async fn commit(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        if entries.is_empty() {
+            return entries;
+        }
+        let Some(mut file) = self.file.take() else {
+            return Vec::new();
+        };
+        let task = tokio::task::spawn_blocking(move || {
+            let start = std::time::Instant::now();
+            let result = file.commit(&entries);
+            let size = file.size_bytes();
+            (file, entries, result, start.elapsed(), size)
+        });
+        let Ok((file, entries, result, took, bytes)) = task.await else {
+            error!("the state store is gone; running in memory");
+            self.telemetry.lock().store.durable = false;
+            return Vec::new();
+        };
+        self.file = Some(file);
+        let store = &mut self.telemetry.lock().store;
+        store.bytes = bytes;
+        store.durable = result.is_ok();
+        match result {
+            Ok(()) => {
+                store.commits += 1;
+                store.durations.observe(OWN_BOUNDS, took.as_secs_f64());
+                if std::mem::take(&mut self.failing) {
+                    info!("the state is kept again");
+                }
+                Vec::new()
+            }
+            Err(error) => {
+                store.errors += 1;
+                if !std::mem::replace(&mut self.failing, true) {
+                    error!(%error, "the state cannot be kept; counting goes on in memory");
+                }
+                entries
+            }
+        }
+    }
+}
+
+/// Puts later rows in the place of earlier ones, so that a long outage needs no more memory than
+/// the ledger itself.
+fn merge(unwritten: &mut Vec<Entry>, changes: Vec<Entry>) {
+    if unwritten.is_empty() {
+        *unwritten = changes;
+        return;
+    }
+    let newer: std::collections::HashSet<_> = changes.iter().map(|e| (e.kind, e.id)).collect();
+    unwritten.retain(|entry| !newer.contains(&(entry.kind, entry.id)));
+    unwritten.extend(changes);
+}

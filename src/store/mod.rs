@@ -1,0 +1,11 @@
+//! The state store: rows of text in a SQLite file that survive the process.
+//!
+//! It keeps what the ledger gives it and knows nothing of what is in it. Every row carries a
+//! checksum; a file that is damaged is moved aside, not repaired and not guessed at. `sqlite3
+//! state.db 'SELECT * FROM chats'` shows it to people.
+
+mod file;
+mod keeper;
+
+pub use file::{DirError, Opened, StoreFile};
+pub use keeper::{Keeper, Shared};
