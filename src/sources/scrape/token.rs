@@ -1,0 +1,58 @@
+//! Bearer tokens, read anew for each poll and never shown.
+
+use std::path::PathBuf;
+
+use hyper::header::HeaderValue;
+
+use crate::sources::{Failure, Reason};
+
+/// Where the token of a runtime comes from. Has no `Debug` that could show it.
+#[derive(Clone)]
+pub enum Token {
+    /// From a file, which may be replaced at any time.
+    File(PathBuf),
+    /// Given when the exporter was started.
+    Value(String),
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "Token({})", path.display()),
+            Self::Value(_) => f.write_str("Token(***)"),
+        }
+    }
+}
+
+impl Token {
+    /// The value of the `Authorization` header as of now.
+    pub(super) async fn header(&self) -> Result<HeaderValue, Failure> {
+        let text = match self {
+            Self::Value(text) => text.clone(),
+            Self::File(path) => {
+                // Reading is quick, but the file may lie on a network.
+                let reading = tokio::task::spawn_blocking({
+                    let path = path.clone();
+                    move || std::fs::read_to_string(path)
+                });
+                reading
+                    .await
+                    .map_err(std::io::Error::other)
+                    .flatten()
+                    .map_err(|error| {
+                        let detail = format!("cannot read token file {}: {error}", path.display());
+                        Failure::new(Reason::Unauthorized, detail)
+                    })?
+            }
+        };
+        let mut header =
+            HeaderValue::from_str(&format!("Bearer {}", text.trim())).map_err(|_| {
+                Failure::new(
+                    Reason::Unauthorized,
+                    "the token holds characters that no header may have",
+                )
+            })?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+}

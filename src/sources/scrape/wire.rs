@@ -1,0 +1,528 @@
+//! The runtime's JSON, and only that.
+//!
+//! ```text
+//! {"active_chats":4,"tracked_chats":9,"total_agent_turns":12,…,"chats":[
+//!   {"chat_id":"d8a8…","app_id":"acme","workflow_name":"LeadScoring","user_id":"u-0007",
+//!    "started_at":"2026-01-18T01:58:06.123456+00:00","ended_at":null,"runtime_sec":0.301889,
+//!    "agent_turns":4,"tool_calls":4,"errors":1,"last_turn_duration_sec":0.5,
+//!    "prompt_tokens":0,"completion_tokens":0,"cost":0.0}]}
+//! ```
+//!
+//! One chat that cannot be understood costs that chat alone. Numbers are read from their text, so
+//! that none is rounded on the way. Names that older documents of the runtime use are understood.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDateTime};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::{ChatSnapshot, Count, Counters, NameRule, Stated, Timestamp, Usd, UsdError};
+
+/// The largest count taken: above it a double, which is what Prometheus keeps, skips numbers.
+const LARGEST_COUNT: u64 = 1 << 53;
+/// The longest turn taken, in seconds: some thirty years.
+const LONGEST_TURN: f64 = 1e9;
+
+/// Why a chat was refused, in the words of the `reason` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    /// Not an object, or not as the fields should be.
+    #[error("it is not an object with the fields of a chat")]
+    Shape,
+    /// No `chat_id`.
+    #[error("it has no chat_id")]
+    NoId,
+    /// A name that is not text.
+    #[error("a name in it is not text")]
+    NotText,
+    /// A number that is none.
+    #[error("a number in it is not a number")]
+    NotANumber,
+    /// A number below zero.
+    #[error("a number in it is negative")]
+    Negative,
+    /// A count with a fraction.
+    #[error("a count in it has a fraction")]
+    Fraction,
+    /// A number beyond anything that can be counted.
+    #[error("a number in it is too large")]
+    TooLarge,
+}
+
+impl Refusal {
+    /// The value of the `reason` label.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Shape => "shape",
+            Self::NoId => "no_id",
+            Self::NotText => "not_text",
+            Self::NotANumber => "not_a_number",
+            Self::Negative => "negative",
+            Self::Fraction => "fraction",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// What a body said.
+#[derive(Debug, Default)]
+pub struct Told<'a> {
+    /// Chats that were understood.
+    pub chats: Vec<ChatSnapshot<'a>>,
+    /// Chats that were not: their place in the answer, and why.
+    pub refused: Vec<(usize, Refusal)>,
+    /// Fields that were not understood and count as not given.
+    pub ignored: Vec<&'static str>,
+    /// The runtime's own sums.
+    pub stated: Option<Counters>,
+}
+
+#[derive(Deserialize)]
+struct AggregateWire<'a> {
+    #[serde(borrow)]
+    chats: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    total_agent_turns: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_errors: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_prompt_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_cost: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ChatWire<'a> {
+    #[serde(borrow)]
+    chat_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    app_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    workflow_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    workflow: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    started_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    ended_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    agent_turns: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow)]
+    errors: Option<&'a RawValue>,
+    #[serde(borrow)]
+    last_turn_duration_sec: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_prompt_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cost: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cost_usd: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total_cost: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct EventsWire<'a> {
+    #[serde(borrow)]
+    data: EventsDataWire<'a>,
+}
+
+#[derive(Deserialize)]
+struct EventsDataWire<'a> {
+    #[serde(borrow)]
+    created: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct HealthWire<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    mongodb_ping_ms: Option<f64>,
+    active_connections: Option<ConnectionsWire>,
+}
+
+#[derive(Deserialize)]
+struct ConnectionsWire {
+    websocket_connections: Option<u64>,
+}
+
+/// Reads the answer of `/metrics/perf/aggregate`.
+pub fn aggregate(body: &[u8], names: NameRule) -> Result<Told<'_>, serde_json::Error> {
+    let wire: AggregateWire<'_> = serde_json::from_slice(body)?;
+    let counts = [
+        wire.total_agent_turns,
+        wire.total_tool_calls,
+        wire.total_errors,
+        wire.total_prompt_tokens,
+        wire.total_completion_tokens,
+    ];
+    let mut told = chats_of(wire.chats, names);
+    told.stated = stated_totals(counts, wire.total_cost);
+    Ok(told)
+}
+
+/// Reads the answer of `/metrics/perf/chats`.
+pub fn chats(body: &[u8], names: NameRule) -> Result<Told<'_>, serde_json::Error> {
+    Ok(chats_of(serde_json::from_slice(body)?, names))
+}
+
+/// Reads the answer of `/metrics/perf/chats/{chat_id}`.
+pub fn single(body: &[u8], names: NameRule) -> Result<Told<'_>, serde_json::Error> {
+    Ok(chats_of(vec![serde_json::from_slice(body)?], names))
+}
+
+/// Reads when the process was created from the answer of `/api/events/metrics`.
+pub fn process_created(body: &[u8]) -> Option<Timestamp> {
+    let wire: EventsWire<'_> = serde_json::from_slice(body).ok()?;
+    instant(&wire.data.created)
+}
+
+/// Reads the answer of `/api/health`: whether it is well, its database's ping in seconds, and its
+/// WebSocket connections.
+pub fn health(body: &[u8]) -> Option<crate::telemetry::Health> {
+    let wire: HealthWire<'_> = serde_json::from_slice(body).ok()?;
+    Some(crate::telemetry::Health {
+        healthy: matches!(&*wire.status, "healthy" | "ok"),
+        mongodb_ping_seconds: wire
+            .mongodb_ping_ms
+            .filter(|ms| *ms >= 0.0)
+            .map(|ms| ms / 1e3),
+        websocket_connections: wire
+            .active_connections
+            .and_then(|c| c.websocket_connections),
+    })
+}
+
+fn chats_of(raw: Vec<&RawValue>, names: NameRule) -> Told<'_> {
+    let mut told = Told {
+        chats: Vec::with_capacity(raw.len()),
+        ..Told::default()
+    };
+    for (index, raw) in raw.into_iter().enumerate() {
+        match chat(raw, names, &mut told.ignored) {
+            Ok(chat) => told.chats.push(chat),
+            Err(refusal) => told.refused.push((index, refusal)),
+        }
+    }
+    told
+}
+
+fn chat<'a>(
+    raw: &'a RawValue,
+    names: NameRule,
+    ignored: &mut Vec<&'static str>,
+) -> Result<ChatSnapshot<'a>, Refusal> {
+    let wire: ChatWire<'a> = serde_json::from_str(raw.get()).map_err(|_| Refusal::Shape)?;
+    let chat_id = text(wire.chat_id)?
+        .filter(|id| !id.is_empty())
+        .ok_or(Refusal::NoId)?;
+    let totals = Stated {
+        counts: [
+            count(wire.agent_turns)?,
+            count(wire.tool_calls)?,
+            count(wire.errors)?,
+            count(wire.prompt_tokens.or(wire.total_prompt_tokens))?,
+            count(wire.completion_tokens.or(wire.total_completion_tokens))?,
+        ],
+        cost: money(wire.cost.or(wire.cost_usd).or(wire.total_cost))?,
+    };
+    let mut time = |raw, field| {
+        timestamp(raw).unwrap_or_else(|()| {
+            ignored.push(field);
+            None
+        })
+    };
+    let started_at = time(wire.started_at, "started_at");
+    let ended_at = time(wire.ended_at, "ended_at");
+    let last_turn_seconds = number(wire.last_turn_duration_sec).unwrap_or_else(|_| {
+        ignored.push("last_turn_duration_sec");
+        None
+    });
+    let last_turn_seconds = last_turn_seconds.filter(|seconds| {
+        let plausible = (0.0..=LONGEST_TURN).contains(seconds);
+        if !plausible {
+            ignored.push("last_turn_duration_sec");
+        }
+        plausible
+    });
+    Ok(ChatSnapshot {
+        chat_id: names.bound(chat_id),
+        app_id: names.bound_or_unknown(text(wire.app_id)?),
+        workflow_name: names.bound_or_unknown(text(wire.workflow_name.or(wire.workflow))?),
+        user_id: names.bound_or_unknown(text(wire.user_id)?),
+        started_at,
+        ended_at,
+        totals,
+        last_turn_seconds,
+    })
+}
+
+/// Text, or a number that is used as a name; `None` for null and for what is not given.
+fn text(raw: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, Refusal> {
+    let Some(raw) = present(raw) else {
+        return Ok(None);
+    };
+    match raw.as_bytes().first() {
+        Some(b'"') => {
+            let Text(text) = serde_json::from_str(raw).map_err(|_| Refusal::NotText)?;
+            Ok(Some(text))
+        }
+        Some(b'-' | b'0'..=b'9') => Ok(Some(Cow::Borrowed(raw))),
+        _ => Err(Refusal::NotText),
+    }
+}
+
+/// The text of a value that is neither missing nor null.
+fn present(raw: Option<&RawValue>) -> Option<&str> {
+    raw.map(RawValue::get).filter(|text| *text != "null")
+}
+
+/// The text of a number, out of its quotes where it has some.
+fn digits(raw: Option<&RawValue>) -> Option<&str> {
+    let text = present(raw)?;
+    Some(
+        text.strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+            .unwrap_or(text)
+            .trim(),
+    )
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the range is checked, and 2^53 is exact"
+)]
+fn count(raw: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
+    let Some(digits) = digits(raw) else {
+        return Ok(None);
+    };
+    if let Ok(count) = digits.parse::<u64>() {
+        return if count <= LARGEST_COUNT {
+            Ok(Some(count))
+        } else {
+            Err(Refusal::TooLarge)
+        };
+    }
+    let number = parse_float(digits)?;
+    if number < 0.0 {
+        return Err(Refusal::Negative);
+    }
+    if number > LARGEST_COUNT as f64 {
+        return Err(Refusal::TooLarge);
+    }
+    if number.fract() != 0.0 {
+        return Err(Refusal::Fraction);
+    }
+    Ok(Some(number as u64))
+}
+
+fn money(raw: Option<&RawValue>) -> Result<Option<Usd>, Refusal> {
+    let Some(dollars) = number(raw)? else {
+        return Ok(None);
+    };
+    Usd::from_f64(dollars)
+        .map(Some)
+        .map_err(|error| match error {
+            UsdError::NotFinite | UsdError::Text => Refusal::NotANumber,
+            UsdError::Negative => Refusal::Negative,
+            UsdError::TooLarge => Refusal::TooLarge,
+        })
+}
+
+fn number(raw: Option<&RawValue>) -> Result<Option<f64>, Refusal> {
+    digits(raw).map(parse_float).transpose()
+}
+
+/// Rust also reads `inf` and `nan`; here they are no numbers.
+fn parse_float(digits: &str) -> Result<f64, Refusal> {
+    let is_numeric = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let number: f64 = digits
+        .parse()
+        .ok()
+        .filter(|_| is_numeric)
+        .ok_or(Refusal::NotANumber)?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(Refusal::TooLarge)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+/// `Err` where something stands there that is no time.
+fn timestamp(raw: Option<&RawValue>) -> Result<Option<Timestamp>, ()> {
+    let Some(value) = present(raw) else {
+        return Ok(None);
+    };
+    if value.starts_with('"') {
+        let Text(text) = serde_json::from_str(value).map_err(|_| ())?;
+        return instant(&text).map(Some).ok_or(());
+    }
+    let seconds = parse_float(value).map_err(|_| ())?;
+    // Year 1 to 9999: what chrono and every reader of the JSON routes can show.
+    if !(-62_135_596_800.0..=253_402_300_799.0).contains(&seconds) {
+        return Err(());
+    }
+    Ok(Some(Timestamp((seconds * 1e6).round() as i64)))
+}
+
+/// ISO 8601 with an offset, or without one where UTC is meant.
+fn instant(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(Timestamp(time.timestamp_micros()));
+    }
+    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+        .map(|time| Timestamp(time.and_utc().timestamp_micros()))
+}
+
+/// The runtime's own sums, if all of them can be read.
+fn stated_totals(
+    counts: [Option<&RawValue>; Count::LEN],
+    cost: Option<&RawValue>,
+) -> Option<Counters> {
+    let mut stated = Counters::default();
+    for (sum, raw) in stated.counts.iter_mut().zip(counts) {
+        *sum = count(raw).ok()??;
+    }
+    stated.cost = money(cost).ok()??;
+    Some(stated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> NameRule {
+        NameRule::new(512)
+    }
+
+    fn one(fields: &str) -> Result<ChatSnapshot<'static>, Refusal> {
+        let body: &'static str =
+            Box::leak(format!("[{{\"chat_id\":\"c\",{fields}}}]").into_boxed_str());
+        let mut told = chats(body.as_bytes(), names()).unwrap();
+        match told.refused.pop() {
+            Some((_, refusal)) => Err(refusal),
+            None => Ok(told.chats.pop().unwrap()),
+        }
+    }
+
+    #[test]
+    fn counts_are_whole_and_not_negative() {
+        let turns = |text: &str| {
+            one(&format!("\"agent_turns\":{text}")).map(|c| c.totals.counts[Count::Turns as usize])
+        };
+        for (text, expected) in [
+            ("5", Ok(Some(5))),
+            ("5.0", Ok(Some(5))),
+            ("\"5\"", Ok(Some(5))),
+            ("6e3", Ok(Some(6000))),
+            ("null", Ok(None)),
+            ("-1", Err(Refusal::Negative)),
+            ("-1.5", Err(Refusal::Negative)),
+            ("2.5", Err(Refusal::Fraction)),
+            ("1e308", Err(Refusal::TooLarge)),
+            ("1e999", Err(Refusal::TooLarge)),
+            ("9007199254740993", Err(Refusal::TooLarge)),
+            ("\"inf\"", Err(Refusal::NotANumber)),
+            ("\"\"", Err(Refusal::NotANumber)),
+            ("[]", Err(Refusal::NotANumber)),
+            ("true", Err(Refusal::NotANumber)),
+        ] {
+            assert_eq!(turns(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn money_is_read_as_it_was_meant() {
+        let cost = |text: &str| one(&format!("\"cost\":{text}")).map(|chat| chat.totals.cost);
+        assert_eq!(cost("1e-07"), Ok(Some("0.0000001".parse().unwrap())));
+        assert_eq!(cost("\"0.25\""), Ok(Some("0.25".parse().unwrap())));
+        assert_eq!(cost("1e300"), Err(Refusal::TooLarge));
+        assert_eq!(cost("-0.01"), Err(Refusal::Negative));
+        assert_eq!(cost("{}"), Err(Refusal::NotANumber));
+    }
+
+    #[test]
+    fn times_are_read_in_the_formats_that_occur() {
+        let start = |text: &str| one(&format!("\"started_at\":{text}")).unwrap().started_at;
+        let expected = Some(Timestamp(1_768_701_486_123_456));
+        assert_eq!(start("\"2026-01-18T01:58:06.123456+00:00\""), expected);
+        assert_eq!(start("\"2026-01-18T02:58:06.123456+01:00\""), expected);
+        assert_eq!(start("\"2026-01-18T01:58:06.123456Z\""), expected);
+        assert_eq!(start("\"2026-01-18T01:58:06.123456\""), expected);
+        assert_eq!(start("1768701486.123456"), expected);
+        assert_eq!(
+            start("\"2026-01-18T01:58:06+00:00\""),
+            Some(Timestamp(1_768_701_486_000_000))
+        );
+        assert_eq!(start("\"yesterday\""), None);
+        assert_eq!(start("1e300"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_where_the_chat_is_kept() {
+        let body = br#"[{"chat_id":"a","started_at":"x","last_turn_duration_sec":-3}]"#;
+        let told = chats(body, names()).unwrap();
+        assert_eq!(told.chats.len(), 1);
+        assert_eq!(told.ignored, ["started_at", "last_turn_duration_sec"]);
+    }
+
+    #[test]
+    fn one_bad_chat_costs_that_chat_alone() {
+        let body = br#"{"chats":[{"chat_id":"a"},{"chat_id":""},7,{"chat_id":"b","cost":-1},
+            {"chat_id":"c","extra":{"x":[1]},"cost":0.5}]}"#;
+        let told = aggregate(body, names()).unwrap();
+        let ids: Vec<_> = told.chats.iter().map(|chat| &*chat.chat_id).collect();
+        assert_eq!(ids, ["a", "c"]);
+        let refused = [
+            (1, Refusal::NoId),
+            (2, Refusal::Shape),
+            (3, Refusal::Negative),
+        ];
+        assert_eq!(told.refused, refused);
+    }
+
+    #[test]
+    fn the_recorded_answers_are_read_whole() {
+        let aggregate_body =
+            include_bytes!("../../../tests/fixtures/runtime/series/07_final/aggregate.json");
+        let chats_body =
+            include_bytes!("../../../tests/fixtures/runtime/series/07_final/chats.json");
+        let told = aggregate(aggregate_body, names()).unwrap();
+        assert!(told.refused.is_empty() && told.ignored.is_empty());
+        let mut sum = Counters::default();
+        for chat in &told.chats {
+            sum.add(&chat.totals.or(&Counters::default()));
+        }
+        assert_eq!(told.stated.unwrap().counts, sum.counts);
+        assert_eq!(
+            chats(chats_body, names()).unwrap().chats.len(),
+            told.chats.len()
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! What the exporter knows of itself: polls, commits, answers. Lives as long as the process.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::ledger::Histogram;
+use crate::model::{Counters, Timestamp};
+
+/// Upper bounds of the buckets of the exporter's own durations, in seconds.
+pub const OWN_BOUNDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+
+/// What is known of one polled runtime.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Polls, answered or not.
+    pub polls: u64,
+    /// Failed requests by reason. Every reason is present from the start.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Chats in answers that could not be understood, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Fields that could not be read and were taken as not given, by field.
+    pub ignored_fields: BTreeMap<&'static str, u64>,
+    /// How long polls took.
+    pub durations: Histogram,
+    /// Wall clock at the last answered poll.
+    pub last_success: Option<Timestamp>,
+    /// Size of the last answer, in bytes.
+    pub bytes: u64,
+    /// Chats in the last answer.
+    pub chats: u64,
+    /// Seconds from one poll to the next, as things are.
+    pub interval_seconds: f64,
+    /// What the runtime said of its own health, if it was asked.
+    pub health: Option<Health>,
+    /// The sums that the runtime states and the sums of the chats in the same answer.
+    pub stated: Option<(Counters, Counters)>,
+}
+
+/// What a runtime says of its own health.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Health {
+    /// It says that it is well.
+    pub healthy: bool,
+    /// How long its database took to answer, in seconds.
+    pub mongodb_ping_seconds: Option<f64>,
+    /// Open WebSocket connections.
+    pub websocket_connections: Option<u64>,
+}
+
+/// What is known of the state store.
+#[derive(Debug, Clone, Default)]
+pub struct StoreNumbers {
+    /// Whether what is shown survives the process.
+    pub durable: bool,
+    /// Commits that succeeded.
+    pub commits: u64,
+    /// Commits that failed.
+    pub errors: u64,
+    /// How long commits took.
+    pub durations: Histogram,
+    /// Size of its files, in bytes.
+    pub bytes: u64,
+    /// Damaged files that were moved aside.
+    pub damaged: u64,
+}
+
+/// What is known of the answers given.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// Requests by handler and status.
+    pub requests: BTreeMap<(&'static str, u16), u64>,
+    /// How long requests took, by handler.
+    pub durations: BTreeMap<&'static str, Histogram>,
+    /// Bytes of bodies by encoding.
+    pub bytes: BTreeMap<&'static str, u64>,
+    /// Samples in the last exposition.
+    pub series: u64,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers {
+    /// Polled runtimes by name.
+    pub targets: BTreeMap<String, Target>,
+    /// The state store.
+    pub store: StoreNumbers,
+    /// The metrics listener.
+    pub answers: Answers,
+}
+
+/// The numbers, shared by those who count and those who show.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    numbers: Mutex<Numbers>,
+}
+
+impl Telemetry {
+    /// Takes hold of the numbers. Held for a few additions, never across a wait.
+    pub fn lock(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts something about a target.
+    pub fn target(&self, name: &str, count: impl FnOnce(&mut Target)) {
+        count(self.lock().targets.entry(name.to_owned()).or_default());
+    }
+}
