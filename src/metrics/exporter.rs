@@ -1,0 +1,327 @@
+//! Families about the exporter itself: what it read, refused, kept and answered.
+
+use super::exposition::{Samples, Value};
+use super::family::{Definition, Family, Type};
+use super::view::View;
+use crate::model::{Count, Counters, Source};
+use crate::telemetry::{OWN_BOUNDS, Target};
+
+/// Every source that may have been heard.
+const SOURCES: [Source; 5] = [
+    Source::Scrape,
+    Source::Logs,
+    Source::Mongodb,
+    Source::Ag2,
+    Source::Receive,
+];
+
+pub(super) const FAMILIES: &[&dyn Definition] = &[
+    &Family::new(
+        Type::Gauge,
+        "mozaiks_exporter_build_info",
+        "Always 1; the labels say which build this is.",
+        ["version"],
+        |_, out| out.put([env!("CARGO_PKG_VERSION")], 1_u64),
+    ),
+    &target(
+        Type::Counter,
+        "mozaiks_exporter_polls_total",
+        "Polls of the runtime.",
+        |view, out| {
+            targets(view, out, |target| Some(target.polls.into()));
+        },
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_poll_failures_total",
+        "Requests to the runtime that failed, by why.",
+        ["runtime", "reason"],
+        |view, out| by_reason(view, out, |target| &target.failures),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_snapshots_rejected_total",
+        "Chats in the runtime's answers that could not be understood, by why.",
+        ["runtime", "reason"],
+        |view, out| by_reason(view, out, |target| &target.rejected),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_snapshot_fields_ignored_total",
+        "Fields in the runtime's answers that could not be read and count as not given.",
+        ["runtime", "field"],
+        |view, out| by_reason(view, out, |target| &target.ignored_fields),
+    ),
+    &Family::new(
+        Type::Histogram(OWN_BOUNDS),
+        "mozaiks_exporter_poll_duration_seconds",
+        "How long polls took.",
+        ["runtime"],
+        |view, out| {
+            for (name, target) in &view.numbers.targets {
+                out.put_histogram(None, [name], OWN_BOUNDS, Some(&target.durations));
+            }
+        },
+    ),
+    &target(
+        Type::Gauge,
+        "mozaiks_exporter_poll_last_success_timestamp_seconds",
+        "Unix time of the last poll that was answered: the age of what is shown.",
+        |view, out| {
+            targets(view, out, |target| {
+                target.last_success.map(|t| t.seconds().into())
+            })
+        },
+    ),
+    &target(
+        Type::Gauge,
+        "mozaiks_exporter_poll_interval_seconds",
+        "Time from one poll to the next; grows with failures and with large answers.",
+        |view, out| targets(view, out, |target| Some(target.interval_seconds.into())),
+    ),
+    &target(
+        Type::Gauge,
+        "mozaiks_exporter_poll_response_bytes",
+        "Size of the last answer.",
+        |view, out| targets(view, out, |target| Some(target.bytes.into())),
+    ),
+    &target(
+        Type::Gauge,
+        "mozaiks_exporter_poll_chats",
+        "Chats in the last answer.",
+        |view, out| targets(view, out, |target| Some(target.chats.into())),
+    ),
+    &Family::new(
+        Type::Gauge,
+        "mozaiks_exporter_stated_drift",
+        "The runtime's own sum minus the sum of the chats in the same answer.",
+        ["runtime", "quantity"],
+        |view, out| {
+            for (name, target) in &view.numbers.targets {
+                let Some((stated, summed)) = &target.stated else {
+                    continue;
+                };
+                for (quantity, value) in drift(stated, summed) {
+                    out.put([name, quantity], value);
+                }
+            }
+        },
+    ),
+    &Family::new(
+        Type::Gauge,
+        "mozaiks_exporter_witness_drift",
+        "What is published minus what this source alone would say, over the chats it knows.",
+        ["source", "quantity"],
+        |view, out| {
+            for source in SOURCES {
+                let Some((published, account)) = view.ledger.drift(source) else {
+                    continue;
+                };
+                for (quantity, value) in drift(&published, &account) {
+                    out.put([source.label(), quantity], value);
+                }
+            }
+        },
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_regressions_total",
+        "Snapshots that were below what the same life of the chat had shown before.",
+        ["source"],
+        |view, out| {
+            for source in SOURCES {
+                if view
+                    .ledger
+                    .runtimes()
+                    .iter()
+                    .any(|runtime| runtime.has_heard(source))
+                {
+                    let regressions = view.ledger.tally().regressions.get(&source);
+                    out.put([source.label()], regressions.copied().unwrap_or(0));
+                }
+            }
+        },
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_snapshot_duplicates_total",
+        "Chats that stood more than once in one answer.",
+        |view, out| out.put([], view.ledger.tally().duplicates),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_lives_refused_total",
+        "Snapshots of lives that are older than the oldest one kept of their chat.",
+        |view, out| out.put([], view.ledger.tally().ancient_lives),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_lives_aligned_total",
+        "Lives that began before their source was heard; only their later growth counts.",
+        |view, out| out.put([], view.ledger.tally().aligned),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_chats_evicted_total",
+        "Chats whose series were dropped, by why. Totals keep what they spent.",
+        ["reason"],
+        |view, out| {
+            out.put(["retention"], view.ledger.tally().evicted_by_age);
+            out.put(["limit"], view.ledger.tally().evicted_by_bound);
+        },
+    ),
+    &plain(
+        Type::Gauge,
+        "mozaiks_exporter_series",
+        "Samples in the last exposition.",
+        |view, out| out.put([], view.numbers.answers.series),
+    ),
+    &plain(
+        Type::Gauge,
+        "mozaiks_exporter_series_limit",
+        "The series budget.",
+        |view, out| out.put([], view.show.max_series),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_series_folded_total",
+        "Label sets that share _other because the budget is used up, by family.",
+        ["family"],
+        |view, out| {
+            let tally = view.ledger.tally();
+            out.put(["chat"], tally.folded_chats);
+            out.put(["workflow"], tally.folded_workflows);
+            out.put(["user"], tally.folded_users);
+        },
+    ),
+    &plain(
+        Type::Gauge,
+        "mozaiks_exporter_state_durable",
+        "Whether what is shown survives the process.",
+        |view, out| out.put([], view.numbers.store.durable),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_state_commits_total",
+        "Commits to the state store.",
+        |view, out| out.put([], view.numbers.store.commits),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_state_commit_errors_total",
+        "Commits to the state store that failed.",
+        |view, out| out.put([], view.numbers.store.errors),
+    ),
+    &Family::new(
+        Type::Histogram(OWN_BOUNDS),
+        "mozaiks_exporter_state_commit_duration_seconds",
+        "How long commits to the state store took.",
+        [],
+        |view, out| {
+            out.put_histogram(None, [], OWN_BOUNDS, Some(&view.numbers.store.durations));
+        },
+    ),
+    &plain(
+        Type::Gauge,
+        "mozaiks_exporter_state_size_bytes",
+        "Size of the state store's files.",
+        |view, out| out.put([], view.numbers.store.bytes),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_state_damaged_total",
+        "Damaged state stores that were moved aside.",
+        |view, out| out.put([], view.numbers.store.damaged),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_http_requests_total",
+        "Requests answered, by handler and status.",
+        ["handler", "code"],
+        |view, out| {
+            for ((handler, code), count) in &view.numbers.answers.requests {
+                out.put([handler, &code.to_string()], *count);
+            }
+        },
+    ),
+    &Family::new(
+        Type::Histogram(OWN_BOUNDS),
+        "mozaiks_exporter_http_request_duration_seconds",
+        "Time from a request to its answer, by handler.",
+        ["handler"],
+        |view, out| {
+            for (handler, durations) in &view.numbers.answers.durations {
+                out.put_histogram(None, [handler], OWN_BOUNDS, Some(durations));
+            }
+        },
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_http_response_bytes_total",
+        "Bytes of answers' bodies, by encoding.",
+        ["encoding"],
+        |view, out| {
+            for (encoding, bytes) in &view.numbers.answers.bytes {
+                out.put([encoding], *bytes);
+            }
+        },
+    ),
+];
+
+const fn target(
+    kind: Type,
+    name: &'static str,
+    help: &'static str,
+    collect: fn(&View<'_>, &mut Samples<'_, 1>),
+) -> Family<1> {
+    Family::new(kind, name, help, ["runtime"], collect)
+}
+
+const fn plain(
+    kind: Type,
+    name: &'static str,
+    help: &'static str,
+    collect: fn(&View<'_>, &mut Samples<'_, 0>),
+) -> Family<0> {
+    Family::new(kind, name, help, [], collect)
+}
+
+fn targets(view: &View<'_>, out: &mut Samples<'_, 1>, value: impl Fn(&Target) -> Option<Value>) {
+    for (name, target) in &view.numbers.targets {
+        if let Some(value) = value(target) {
+            out.put([name], value);
+        }
+    }
+}
+
+fn by_reason(
+    view: &View<'_>,
+    out: &mut Samples<'_, 2>,
+    counts: impl Fn(&Target) -> &std::collections::BTreeMap<&'static str, u64>,
+) {
+    for (name, target) in &view.numbers.targets {
+        for (reason, count) in counts(target) {
+            out.put([name, reason], *count);
+        }
+    }
+}
+
+/// `a - b` by quantity.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a drift is looked at, not counted with"
+)]
+fn drift(a: &Counters, b: &Counters) -> [(&'static str, f64); 6] {
+    let count = |count| a.get(count) as f64 - b.get(count) as f64;
+    [
+        ("agent_turns", count(Count::Turns)),
+        ("tool_calls", count(Count::ToolCalls)),
+        ("errors", count(Count::Errors)),
+        ("prompt_tokens", count(Count::PromptTokens)),
+        ("completion_tokens", count(Count::CompletionTokens)),
+        (
+            "cost_usd",
+            a.cost.saturating_sub(b.cost).as_f64() - b.cost.saturating_sub(a.cost).as_f64(),
+        ),
+    ]
+}

@@ -1,0 +1,84 @@
+//! The metric catalogue: one definition per family, and what is made from it.
+//!
+//! To add a family, add one [`Family`] to one of the lists; its `HELP` and `TYPE`, its samples,
+//! its row in `docs/metrics.md` and its place in the tests follow by themselves. Families are
+//! built from the ledger at each scrape, so a series that is gone there is gone here.
+
+mod chats;
+mod exporter;
+mod exposition;
+mod family;
+mod plain;
+mod process;
+mod reference;
+mod view;
+mod workflows;
+
+pub use exposition::{Exposition, Format, Value};
+pub use family::{Definition, Family, Type};
+pub use reference::reference;
+pub use view::{Show, UserPolicy, View};
+
+/// All families, in the order in which they are shown.
+pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
+    [
+        plain::FAMILIES,
+        workflows::FAMILIES,
+        chats::FAMILIES,
+        exporter::FAMILIES,
+        process::FAMILIES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// Writes everything there is to show, and says how many samples it is.
+pub fn render(view: &View<'_>, format: Format) -> (Vec<u8>, u64) {
+    let mut out = Exposition::new(format, 64 * 1024);
+    for family in catalogue().filter(|family| view.show.compat || !family.is_compat()) {
+        family.write(view, &mut out);
+    }
+    out.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_sound() {
+        let mut names = HashSet::new();
+        for family in catalogue() {
+            let name = family.name();
+            assert!(names.insert(name), "{name} is defined twice");
+            let is_name = |s: &str| {
+                !s.is_empty()
+                    && s.bytes()
+                        .all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b))
+            };
+            assert!(is_name(name), "{name}");
+            assert!(
+                family.labels().iter().all(|label| is_name(label)),
+                "labels of {name}"
+            );
+            assert!(
+                !family.help().contains(['"', '\\', '\n']),
+                "help of {name} needs escaping"
+            );
+            assert!(
+                family.help().ends_with('.'),
+                "help of {name} is no sentence"
+            );
+            let counts = family.kind() == Type::Counter;
+            assert_eq!(name.ends_with("_total"), counts, "{name}");
+            let has_runtime = family.labels().contains(&"runtime");
+            assert!(
+                !(has_runtime && family.is_by_runtime()),
+                "{name} has runtime twice"
+            );
+        }
+    }
+}

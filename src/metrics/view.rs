@@ -1,0 +1,271 @@
+//! The ledger as one scrape sees it: names bounded, users disguised, hidden series at zero.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+
+use super::exposition::{Block, Value};
+use crate::ledger::{Birth, Chat, Histogram, Ledger, Spending, Workflow};
+use crate::model::{Counters, Instant, OTHER, RuntimeId};
+use crate::telemetry::Numbers;
+
+/// Labels of the per-chat families.
+pub(super) const CHAT: [&str; 4] = ["chat_id", "app_id", "workflow_name", "user_id"];
+
+/// How user ids are shown.
+#[derive(Debug, Clone)]
+pub enum UserPolicy {
+    /// As they are.
+    Plain,
+    /// As a keyed hash: the same user is the same name, and the name says nothing.
+    Hash(ring::hmac::Key),
+    /// Not at all.
+    None,
+}
+
+impl UserPolicy {
+    /// What is shown for a user.
+    pub fn show<'a>(&self, user_id: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Plain => Cow::Borrowed(user_id),
+            Self::None => Cow::Borrowed(""),
+            Self::Hash(_) if user_id == OTHER => Cow::Borrowed(user_id),
+            Self::Hash(key) => {
+                let tag = ring::hmac::sign(key, user_id.as_bytes());
+                let mut name = String::from("u-");
+                for byte in tag.as_ref().iter().take(8) {
+                    write!(name, "{byte:02x}").expect("writing to memory does not fail");
+                }
+                Cow::Owned(name)
+            }
+        }
+    }
+}
+
+/// What is shown, and how.
+#[derive(Debug, Clone)]
+pub struct Show {
+    /// How user ids are shown.
+    pub users: UserPolicy,
+    /// Whether the families with second names are shown.
+    pub compat: bool,
+    /// The series budget, as configured.
+    pub max_series: u64,
+}
+
+/// One chat with its labels written.
+pub(super) struct ChatRow<'a> {
+    pub(super) chat: &'a Chat,
+    pub(super) labels: Block<4>,
+    pub(super) hidden: bool,
+    /// It lives, and its runtime answers.
+    pub(super) live: bool,
+}
+
+/// One workflow as it is shown: several rows of the ledger where runtimes are not told apart.
+pub(super) struct WorkflowRow<'a> {
+    pub(super) runtime: Option<&'a str>,
+    pub(super) row: Cow<'a, Workflow>,
+    pub(super) hidden: bool,
+    /// Distinct users of its live chats.
+    pub(super) users: usize,
+    /// Whether its runtime answers, so that its gauges are true.
+    pub(super) up: bool,
+}
+
+/// One user as it is shown.
+pub(super) struct UserRow<'a> {
+    pub(super) runtime: Option<&'a str>,
+    pub(super) app_id: &'a str,
+    pub(super) user_id: Cow<'a, str>,
+    pub(super) spent: Spending,
+    pub(super) hidden: bool,
+}
+
+/// The ledger and the exporter at one moment.
+pub struct View<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) numbers: &'a Numbers,
+    pub(super) show: &'a Show,
+    pub(super) now: Instant,
+    pub(super) several: bool,
+    pub(super) chats: Vec<ChatRow<'a>>,
+    pub(super) workflows: Vec<WorkflowRow<'a>>,
+    pub(super) users: Vec<UserRow<'a>>,
+    pub(super) process: BTreeMap<String, f64>,
+}
+
+impl<'a> View<'a> {
+    /// Looks at the ledger once, for all families.
+    pub fn new(ledger: &'a Ledger, numbers: &'a Numbers, show: &'a Show, now: Instant) -> Self {
+        let several = ledger
+            .runtimes()
+            .iter()
+            .filter(|runtime| runtime.configured)
+            .count()
+            > 1;
+        let mut view = Self {
+            ledger,
+            numbers,
+            show,
+            now,
+            several,
+            chats: Vec::new(),
+            workflows: Vec::new(),
+            users: Vec::new(),
+            process: super::process::read(),
+        };
+        view.chats = view.chat_rows();
+        view.workflows = view.workflow_rows();
+        view.users = view.user_rows();
+        view
+    }
+
+    /// The value of `runtime`, where it is a label.
+    pub(super) fn runtime_label(&self, id: RuntimeId) -> Option<&'a str> {
+        let runtime = self.ledger.runtime(id).filter(|_| self.several)?;
+        Some(&runtime.name)
+    }
+
+    /// Whether the series of a runtime may be shown.
+    pub(super) fn is_met(&self, id: RuntimeId) -> bool {
+        self.ledger
+            .runtime(id)
+            .is_some_and(crate::ledger::Runtime::is_met)
+    }
+
+    /// Whether a runtime answered its last poll.
+    pub(super) fn is_up(&self, id: RuntimeId) -> bool {
+        self.ledger
+            .runtime(id)
+            .is_some_and(|runtime| runtime.up == Some(true))
+    }
+
+    fn chat_rows(&self) -> Vec<ChatRow<'a>> {
+        let mut rows: Vec<ChatRow<'a>> = Vec::new();
+        // Where runtimes are not told apart, one that is no longer configured may have had a chat
+        // of the same id; its series would be the same twice.
+        let mut seen = HashSet::new();
+        let unify = !self.several && self.ledger.runtimes().len() > 1;
+        for chat in self
+            .ledger
+            .chats()
+            .filter(|c| !c.folded && self.is_met(c.runtime))
+        {
+            if unify && !seen.insert((&chat.chat_id, &chat.app_id, &chat.workflow_name)) {
+                continue;
+            }
+            let user_id = self.show.users.show(&chat.user_id);
+            let values = [
+                &*chat.chat_id,
+                &*chat.app_id,
+                &*chat.workflow_name,
+                &*user_id,
+            ];
+            rows.push(ChatRow {
+                chat,
+                labels: Block::new(CHAT, values, self.runtime_label(chat.runtime)),
+                hidden: self.ledger.hides(chat.birth),
+                live: chat.is_live() && self.is_up(chat.runtime),
+            });
+        }
+        rows
+    }
+
+    /// The counters that the chats beyond the bound share, by runtime.
+    pub(super) fn folded_chats(&self) -> Vec<(Block<4>, Counters, Birth)> {
+        let mut rows: Vec<(Block<4>, Counters, Birth)> = Vec::new();
+        for (id, runtime) in (0_u16..).map(RuntimeId).zip(self.ledger.runtimes()) {
+            let Some(birth) = runtime.folded_birth.filter(|_| runtime.is_met()) else {
+                continue;
+            };
+            match rows.first_mut().filter(|_| !self.several) {
+                Some(first) => first.1.add(&runtime.folded),
+                None => {
+                    let labels = Block::new(CHAT, [OTHER; 4], self.runtime_label(id));
+                    rows.push((labels, runtime.folded, birth));
+                }
+            }
+        }
+        rows
+    }
+
+    fn workflow_rows(&self) -> Vec<WorkflowRow<'a>> {
+        let mut users: HashMap<(RuntimeId, &str, &str), HashSet<&str>> = HashMap::new();
+        for chat in self
+            .ledger
+            .live_chats()
+            .filter(|chat| self.is_up(chat.runtime))
+        {
+            let key = (chat.runtime, &*chat.app_id, &*chat.workflow_name);
+            users.entry(key).or_default().insert(&chat.user_id);
+        }
+        let mut rows: Vec<WorkflowRow<'a>> = Vec::new();
+        let mut index: HashMap<(&str, &str), usize> = HashMap::new();
+        for row in self
+            .ledger
+            .workflows()
+            .iter()
+            .filter(|row| self.is_met(row.runtime))
+        {
+            let key = (row.runtime, &*row.app_id, &*row.workflow_name);
+            let users = users.get(&key).map_or(0, HashSet::len);
+            let known = index
+                .get(&(&*row.app_id, &*row.workflow_name))
+                .filter(|_| !self.several);
+            if let Some(known) = known {
+                let known = &mut rows[*known];
+                known.row.to_mut().merge(row);
+                known.hidden &= self.ledger.hides(row.birth);
+                known.users += users;
+                known.up |= self.is_up(row.runtime);
+                continue;
+            }
+            index.insert((&row.app_id, &row.workflow_name), rows.len());
+            rows.push(WorkflowRow {
+                runtime: self.runtime_label(row.runtime),
+                row: Cow::Borrowed(row),
+                hidden: self.ledger.hides(row.birth),
+                users,
+                up: self.is_up(row.runtime),
+            });
+        }
+        rows
+    }
+
+    fn user_rows(&self) -> Vec<UserRow<'a>> {
+        if matches!(self.show.users, UserPolicy::None) {
+            return Vec::new();
+        }
+        let mut rows: Vec<UserRow<'a>> = Vec::new();
+        let mut index: HashMap<(&str, &str), usize> = HashMap::new();
+        let shown = self.ledger.users().iter().filter(|user| user.shown);
+        for user in shown.filter(|user| self.is_met(user.runtime)) {
+            let key = (&*user.app_id, &*user.user_id);
+            if let Some(known) = index.get(&key).filter(|_| !self.several) {
+                rows[*known].spent.add(&user.own());
+                rows[*known].hidden &= self.ledger.hides(user.birth);
+                continue;
+            }
+            index.insert(key, rows.len());
+            rows.push(UserRow {
+                runtime: self.runtime_label(user.runtime),
+                app_id: &user.app_id,
+                user_id: self.show.users.show(&user.user_id),
+                spent: user.own(),
+                hidden: self.ledger.hides(user.birth),
+            });
+        }
+        rows
+    }
+}
+
+/// A counter's value, or 0 while it is hidden.
+pub(super) fn counter(hidden: bool, value: impl Into<Value>) -> Value {
+    if hidden { Value::Int(0) } else { value.into() }
+}
+
+/// A histogram, or none while it is hidden.
+pub(super) fn histogram(hidden: bool, histogram: &Histogram) -> Option<&Histogram> {
+    (!hidden).then_some(histogram)
+}
