@@ -1,3 +1,40 @@
-//! mozaiks-exporter.
+//! mozaiks-exporter: exact Prometheus metrics for the MozaiksAI runtime.
+//!
+//! Data flows one way. A source knows nothing of metrics, the exposition knows nothing of sources,
+//! and the ledger knows neither HTTP nor files.
+//!
+//! ```text
+//! sources ──────► model ─────► ledger ─────► metrics ─────► server
+//! foreign         facts, one   running       families,      /metrics,
+//! formats, I/O    vocabulary   totals,       rebuilt at     JSON routes,
+//!                              pure          each scrape    probes
+//!                                │  ▲
+//!                                ▼  │
+//!                               store   rows on disk: nothing is shown before it is kept
+//! ```
+//!
+//! | room | a line of code belongs here if it |
+//! |---|---|
+//! | [`model`] | names a quantity, a unit, a clock or a fact that several rooms share |
+//! | [`sources`] | parses something foreign, waits for it, retries it |
+//! | [`ledger`] | adds up, forgets, decides between witnesses; no I/O, no clock, no async |
+//! | [`store`] | brings the ledger to the disk and back |
+//! | [`metrics`] | contains a metric's name, or writes an exposition |
+//! | [`server`] | knows HTTP as a server |
+//! | [`telemetry`] | counts what the exporter itself does |
+//! | [`app`] | wires parts together and owns the tasks |
+//! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
+//! | [`demo`] | simulates a runtime |
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
 pub mod ledger;
+pub mod logging;
+pub mod metrics;
 pub mod model;
+pub mod server;
+pub mod sources;
+pub mod store;
+pub mod telemetry;

@@ -1,1 +1,95 @@
-fn main(){}
+//! Parses, loads, runs; says why not.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use mozaiks_exporter::app::{App, StartError, chain};
+use mozaiks_exporter::cli::{Cli, Command, DemoArgs, ServeArgs};
+use mozaiks_exporter::config::Config;
+use mozaiks_exporter::model::SystemClock;
+use mozaiks_exporter::{demo, logging};
+
+/// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            error.print().ok();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match cli.command {
+        Some(Command::Demo(args)) => run_demo(&args),
+        Some(Command::Serve(args)) => run_serve(&args),
+        None => run_serve(&cli.serve),
+    }
+}
+
+fn run_serve(args: &ServeArgs) -> ExitCode {
+    let config = match Config::load(args) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, USAGE),
+    };
+    logging::start(config.log_level, config.log_format);
+    in_runtime(async {
+        let app = App::new(config, Arc::new(SystemClock::start())).await?;
+        app.run(stop_signal()?).await;
+        Ok::<_, StartError>(())
+    })
+}
+
+fn run_demo(args: &DemoArgs) -> ExitCode {
+    logging::start(tracing::Level::WARN, None);
+    in_runtime(async { demo::run(args, stop_signal()?).await })
+}
+
+fn in_runtime<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    // Two threads: one that renders must not keep the other from answering probes.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => match runtime.block_on(work) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// Turns true at the first SIGTERM or SIGINT. A second one ends the process at once.
+fn stop_signal() -> Result<watch::Receiver<bool>, StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let mut told = false;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if std::mem::replace(&mut told, true) {
+                std::process::abort();
+            }
+            stop.send_replace(true);
+        }
+    });
+    Ok(stopped)
+}
+
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
+    // Nothing can be done about a closed standard error.
+    writeln!(std::io::stderr(), "mozaiks-exporter: {}", chain(error)).ok();
+    ExitCode::from(code)
+}

@@ -1,0 +1,288 @@
+//! Wires the parts together, and owns every task from the start to the drained end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::cli::Users;
+use crate::config::Config;
+use crate::ledger::{Ledger, Settings};
+use crate::metrics::{Show, UserPolicy};
+use crate::model::{Clock, Instant, Source};
+use crate::server::{Site, serve};
+use crate::sources::scrape::{Client, Scrape, trust};
+use crate::sources::{Intake, runner};
+use crate::store::{DirError, Keeper, Shared, StoreFile};
+use crate::telemetry::Telemetry;
+
+/// Name of the key of user hashes in the state directory.
+const USER_KEY: &str = "user-hash.key";
+/// Its length: that of the hash, as RFC 2104 advises.
+const USER_KEY_BYTES: usize = 32;
+
+/// Why the exporter does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (--web.listen-address)")]
+    Bind {
+        /// Which.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The state directory must not be used.
+    #[error("--state-dir")]
+    State(#[from] DirError),
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+}
+
+/// The exporter with its addresses bound and its state read; not yet running.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    listeners: Vec<TcpListener>,
+    shared: Arc<Shared>,
+    telemetry: Arc<Telemetry>,
+    file: Option<StoreFile>,
+    show: Show,
+}
+
+impl App {
+    /// Binds, locks and reads. What is wrong with the surroundings shows here.
+    pub async fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        for address in &config.listen_addresses {
+            // `:9847` is how Prometheus' own programs write «any address».
+            let target = if address.starts_with(':') {
+                format!("0.0.0.0{address}")
+            } else {
+                address.clone()
+            };
+            let listener = TcpListener::bind(&target)
+                .await
+                .map_err(|source| StartError::Bind {
+                    address: address.clone(),
+                    source,
+                })?;
+            listeners.push(listener);
+        }
+        let telemetry = Arc::new(Telemetry::default());
+        let now = clock.now();
+        let (ledger, file) =
+            open_state(config.state_dir.as_deref(), &config.ledger, &telemetry, now)?;
+        let durable_dir = config.state_dir.as_deref().filter(|_| file.is_some());
+        let users = user_policy(config.users, &listeners, durable_dir);
+        let show = Show {
+            users,
+            compat: config.compat,
+            max_series: config.max_series,
+        };
+        let shared = Shared::new(ledger, clock);
+        Ok(Self {
+            config,
+            listeners,
+            shared,
+            telemetry,
+            file,
+            show,
+        })
+    }
+
+    /// The bound addresses.
+    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// Runs until `stop` is true; returns when everything is drained and kept.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let Self {
+            config,
+            listeners,
+            shared,
+            telemetry,
+            file,
+            show,
+        } = self;
+        let (last, after_all) = watch::channel(false);
+        let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
+        let keeper = tokio::spawn(keeper.run(after_all));
+
+        let mut tasks = JoinSet::new();
+        let intake = Intake {
+            ledger: Arc::clone(&shared),
+            telemetry: Arc::clone(&telemetry),
+        };
+        let now = shared.clock().now();
+        for runtime in config.runtimes {
+            let id = shared.lock().watch(&runtime.name, &[Source::Scrape], now);
+            let guess = if config.runtime_is_default {
+                " (nothing else was configured)"
+            } else {
+                ""
+            };
+            info!(runtime = &*runtime.name, "polling the runtime{guess}");
+            let trust = runtime
+                .endpoint
+                .is_tls()
+                .then(|| trust(&runtime.certificates));
+            let client = Client::new(
+                runtime.endpoint,
+                trust,
+                runtime.timeout,
+                runtime.max_body_bytes,
+            );
+            let source = Scrape::new(
+                runtime.name,
+                id,
+                client,
+                runtime.token,
+                config.names,
+                intake.clone(),
+            );
+            tasks.spawn(runner::run(source, runtime.poll_interval, stop.clone()));
+        }
+        shared.lock().retire_unwatched(now);
+        let site = Arc::new(Site {
+            ledger: Arc::clone(&shared),
+            telemetry,
+            show,
+        });
+        for listener in listeners {
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, "metrics listener ready");
+            }
+            tasks.spawn(serve(listener, Arc::clone(&site), stop.clone()));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "a task broke down");
+            }
+        }
+        // The last commit comes when nobody changes anything any more.
+        last.send_replace(true);
+        if let Err(error) = keeper.await {
+            error!(%error, "the state may not be kept");
+        }
+        info!("stopped");
+    }
+}
+
+/// Reads the ledger from the state directory, or starts an empty one.
+fn open_state(
+    dir: Option<&Path>,
+    settings: &Settings,
+    telemetry: &Telemetry,
+    now: Instant,
+) -> Result<(Ledger, Option<StoreFile>), StartError> {
+    let in_memory = || Ledger::new(settings.clone());
+    let Some(dir) = dir else {
+        warn!("there is no place for state; counting in memory, and a restart begins anew");
+        return Ok((in_memory(), None));
+    };
+    let mut opened = match StoreFile::open(dir, now.wall) {
+        Ok(opened) => opened,
+        Err(error @ (DirError::Unwritable { .. } | DirError::Database { .. })) => {
+            let error = chain(&error);
+            warn!(%error, "counting in memory, and a restart begins anew; give a --state-dir");
+            return Ok((in_memory(), None));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let rows = opened.entries.len();
+    let ledger = match Ledger::restore(settings.clone(), std::mem::take(&mut opened.entries), now) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            opened = opened.file.start_over(chain(&error), now.wall)?;
+            in_memory()
+        }
+    };
+    if let Some((aside, reason)) = &opened.damage {
+        telemetry.lock().store.damaged += 1;
+        let aside = aside.display();
+        error!(%aside, %reason, "the state was damaged and is moved aside; counting begins anew");
+    }
+    info!(dir = %dir.display(), rows, "state opened");
+    Ok((ledger, Some(opened.file)))
+}
+
+/// Where anybody may ask, users are not named unless somebody wants them to be.
+fn user_policy(wanted: Option<Users>, listeners: &[TcpListener], dir: Option<&Path>) -> UserPolicy {
+    let is_open = |listener: &TcpListener| {
+        listener
+            .local_addr()
+            .is_ok_and(|address| !address.ip().is_loopback())
+    };
+    let open = listeners.iter().any(is_open);
+    match wanted {
+        Some(Users::Plain) => UserPolicy::Plain,
+        Some(Users::None) => UserPolicy::None,
+        None if !open => UserPolicy::Plain,
+        None | Some(Users::Hash) => {
+            if wanted.is_none() {
+                info!("the listener is open to others, so user ids are hashed (--users)");
+            }
+            let key = user_key(dir.map(|dir| dir.join(USER_KEY)));
+            UserPolicy::Hash(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key))
+        }
+    }
+}
+
+/// The kept key, or a new one.
+fn user_key(path: Option<PathBuf>) -> Vec<u8> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let fresh = || {
+        use ring::rand::SecureRandom as _;
+        let mut key = vec![0; USER_KEY_BYTES];
+        if ring::rand::SystemRandom::new().fill(&mut key).is_err() {
+            warn!("the system gives no random numbers; user hashes can be guessed");
+        }
+        key
+    };
+    let Some(path) = path else {
+        warn!("user hashes change with each start, since there is no place for their key");
+        return fresh();
+    };
+    match std::fs::read(&path) {
+        Ok(key) if key.len() == USER_KEY_BYTES => key,
+        _ => {
+            let key = fresh();
+            let mut options = std::fs::File::options();
+            let file = options
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path);
+            if let Err(error) = file.and_then(|mut file| file.write_all(&key)) {
+                let path = path.display();
+                warn!(%path, %error, "user hashes change with each start: their key is not kept");
+            }
+            key
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

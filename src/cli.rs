@@ -1,0 +1,188 @@
+//! The command line. Flags are named as operators know them from Prometheus.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exact Prometheus metrics for the MozaiksAI runtime.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mozaiks-exporter",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; `serve` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch runtimes and serve their metrics (the default).
+    Serve(ServeArgs),
+    /// Start a simulated runtime with this exporter beside it.
+    Demo(DemoArgs),
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Default, Args)]
+pub struct DemoArgs {
+    /// Address to serve metrics on.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_address: Option<String>,
+    /// How much faster than life the simulated chats move.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub speed: f64,
+    /// Number that the simulation follows from: the same number, the same chats.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub seed: u64,
+}
+
+/// Flags of `serve`. Each can also be set by the environment variable `MOZAIKS_EXPORTER_` and its
+/// name, and most by the configuration file; flags come first, then the environment, then the file.
+#[derive(Debug, Default, Clone, Args)]
+pub struct ServeArgs {
+    /// Configuration file (YAML).
+    #[arg(
+        long = "config.file",
+        value_name = "FILE",
+        env = "MOZAIKS_EXPORTER_CONFIG_FILE"
+    )]
+    pub config_file: Option<PathBuf>,
+    /// Address to serve metrics on; may be given several times [default: 127.0.0.1:9847]
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        env = "MOZAIKS_EXPORTER_WEB_LISTEN_ADDRESS",
+        value_delimiter = ','
+    )]
+    pub listen_address: Vec<String>,
+    /// Directory of the state store [default: $STATE_DIRECTORY, else a place for state]
+    #[arg(
+        long = "state-dir",
+        value_name = "DIR",
+        env = "MOZAIKS_EXPORTER_STATE_DIR"
+    )]
+    pub state_dir: Option<PathBuf>,
+    /// Runtime to watch, as URL or NAME=URL; may be given several times [default:
+    /// <http://127.0.0.1:8000>]
+    #[arg(
+        long = "runtime.url",
+        value_name = "[NAME=]URL",
+        env = "MOZAIKS_EXPORTER_RUNTIME_URL",
+        value_delimiter = ','
+    )]
+    pub runtime_url: Vec<String>,
+    /// Time from one poll of a runtime to the next [default: 15s]
+    #[arg(
+        long = "runtime.poll-interval",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_RUNTIME_POLL_INTERVAL"
+    )]
+    pub poll_interval: Option<humantime::Duration>,
+    /// How long one request to a runtime may take [default: 10s]
+    #[arg(
+        long = "runtime.timeout",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_RUNTIME_TIMEOUT"
+    )]
+    pub timeout: Option<humantime::Duration>,
+    /// File with the bearer token for the runtimes; read anew at each poll
+    #[arg(
+        long = "runtime.token-file",
+        value_name = "FILE",
+        env = "MOZAIKS_EXPORTER_RUNTIME_TOKEN_FILE"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// File with certificates (PEM) to trust beside the system's
+    #[arg(
+        long = "runtime.ca-file",
+        value_name = "FILE",
+        env = "MOZAIKS_EXPORTER_RUNTIME_CA_FILE"
+    )]
+    pub ca_file: Option<PathBuf>,
+    /// Largest answer taken from a runtime [default: 64MiB]
+    #[arg(
+        long = "runtime.max-body",
+        value_name = "SIZE",
+        env = "MOZAIKS_EXPORTER_RUNTIME_MAX_BODY"
+    )]
+    pub max_body: Option<bytesize::ByteSize>,
+    /// How long an ended chat keeps its series [default: 24h]
+    #[arg(
+        long = "chat.retention",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_CHAT_RETENTION"
+    )]
+    pub retention: Option<humantime::Duration>,
+    /// After how long a chat that is missing from the answers is lost [default: 2m]
+    #[arg(
+        long = "chat.lost-after",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_CHAT_LOST_AFTER"
+    )]
+    pub lost_after: Option<humantime::Duration>,
+    /// Series budget; a tenth of it is the number of chats with series [default: 100000]
+    #[arg(
+        long = "chat.max-series",
+        value_name = "NUMBER",
+        env = "MOZAIKS_EXPORTER_CHAT_MAX_SERIES"
+    )]
+    pub max_series: Option<u64>,
+    /// Longest label value; longer names are cut and get a digest [default: 512]
+    #[arg(
+        long = "label.max-bytes",
+        value_name = "BYTES",
+        env = "MOZAIKS_EXPORTER_LABEL_MAX_BYTES"
+    )]
+    pub label_max_bytes: Option<usize>,
+    /// How user ids are shown [default: plain on loopback addresses, else hash]
+    #[arg(long = "users", value_enum, env = "MOZAIKS_EXPORTER_USERS")]
+    pub users: Option<Users>,
+    /// Whether the families' second names are shown, too [default: true]
+    #[arg(
+        long = "compat",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        env = "MOZAIKS_EXPORTER_COMPAT"
+    )]
+    pub compat: Option<bool>,
+    /// Least level of the log: error, warn, info, debug or trace [default: info]
+    #[arg(
+        long = "log.level",
+        value_name = "LEVEL",
+        env = "MOZAIKS_EXPORTER_LOG_LEVEL"
+    )]
+    pub log_level: Option<tracing::Level>,
+    /// Format of the log [default: pretty on a terminal, else json]
+    #[arg(long = "log.format", value_enum, env = "MOZAIKS_EXPORTER_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How user ids are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Users {
+    /// As they are.
+    Plain,
+    /// As a keyed hash.
+    Hash,
+    /// Not at all.
+    None,
+}
+
+/// Format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For machines, a line each.
+    Json,
+}
