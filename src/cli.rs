@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch runtimes and serve their metrics (the default).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Start a simulated runtime with this exporter beside it.
     Demo(DemoArgs),
 }
@@ -63,7 +63,7 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub listen_address: Vec<String>,
-    /// Directory of the state store [default: $STATE_DIRECTORY, else a place for state]
+    /// Directory of the state store [default: `$STATE_DIRECTORY`, else a place for state]
     #[arg(
         long = "state-dir",
         value_name = "DIR",

@@ -37,7 +37,7 @@ pub fn start(level: Level, format: Option<LogFormat>) {
     };
     let filter = tracing_subscriber::filter::Targets::new()
         .with_default(LevelFilter::WARN)
-        .with_target("mozaiks_exporter", level);
+        .with_target(env!("CARGO_CRATE_NAME"), level);
     // A second start, as in tests, keeps the first log.
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))

@@ -64,7 +64,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| {
             gauges(view, out, |row, view| {
                 Some(row.chat.runtime_seconds(view.now.wall))
-            })
+            });
         },
     ),
 ];

@@ -70,7 +70,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| {
             targets(view, out, |target| {
                 target.last_success.map(|t| t.seconds().into())
-            })
+            });
         },
     ),
     &target(

@@ -80,7 +80,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| {
             counters(view, out, |row| {
                 row.row.totals.get(Count::CompletionTokens).into()
-            })
+            });
         },
     ),
     &total(

@@ -375,7 +375,7 @@ impl Poll for Scrape {
 
     fn paced(&self, next: Duration) {
         self.intake.telemetry.target(&self.name, |target| {
-            target.interval_seconds = next.as_secs_f64()
+            target.interval_seconds = next.as_secs_f64();
         });
     }
 }

@@ -1,0 +1,74 @@
+//! Rooms of the house use each other in one direction only.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by stopping")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms that it may use, besides itself.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("ledger", &["model"]),
+    ("telemetry", &["ledger", "model"]),
+    ("store", &["ledger", "model", "telemetry"]),
+    ("sources", &["model", "store", "telemetry"]),
+    ("metrics", &["ledger", "model", "telemetry"]),
+    ("server", &["ledger", "metrics", "model", "store", "telemetry"]),
+    ("cli", &[]),
+    ("config", &["cli", "ledger", "model", "sources"]),
+    ("logging", &["cli", "model"]),
+];
+
+#[test]
+fn rooms_use_each_other_in_one_direction() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for (room, may_use) in MAY_USE {
+        for file in files(&src, room) {
+            let text = fs::read_to_string(&file).unwrap();
+            for used in text.match_indices("crate::").map(|(at, path)| word(&text, at + path.len())) {
+                let fine = used == *room || may_use.contains(&used) || used == "{";
+                assert!(fine, "{} uses {used}", file.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 30, "the test looks at the wrong place: {seen} uses");
+}
+
+#[test]
+fn metric_names_stand_in_the_metrics_room_alone() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (room, _) in MAY_USE.iter().filter(|(room, _)| *room != "metrics") {
+        for file in files(&src, room) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("\"mozaiks_"), "{} names a metric", file.display());
+        }
+    }
+}
+
+fn files(src: &Path, room: &str) -> Vec<PathBuf> {
+    let file = src.join(format!("{room}.rs"));
+    if file.exists() {
+        return vec![file];
+    }
+    let mut found = Vec::new();
+    let mut open = vec![src.join(room)];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn word(text: &str, at: usize) -> &str {
+    let rest = text.split_at(at).1;
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    if end == 0 { rest.split_at(1).0 } else { rest.split_at(end).0 }
+}
