@@ -69,10 +69,7 @@ impl App {
             };
             let listener = TcpListener::bind(&target)
                 .await
-                .map_err(|source| StartError::Bind {
-                    address: address.clone(),
-                    source,
-                })?;
+                .map_err(|source| StartError::Bind { address: address.clone(), source })?;
             listeners.push(listener);
         }
         let telemetry = Arc::new(Telemetry::default());
@@ -81,84 +78,40 @@ impl App {
             open_state(config.state_dir.as_deref(), &config.ledger, &telemetry, now)?;
         let durable_dir = config.state_dir.as_deref().filter(|_| file.is_some());
         let users = user_policy(config.users, &listeners, durable_dir);
-        let show = Show {
-            users,
-            compat: config.compat,
-            max_series: config.max_series,
-        };
+        let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self {
-            config,
-            listeners,
-            shared,
-            telemetry,
-            file,
-            show,
-        })
+        Ok(Self { config, listeners, shared, telemetry, file, show })
     }
 
     /// The bound addresses.
     pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect()
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Runs until `stop` is true; returns when everything is drained and kept.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self {
-            config,
-            listeners,
-            shared,
-            telemetry,
-            file,
-            show,
-        } = self;
+        let Self { config, listeners, shared, telemetry, file, show } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
 
         let mut tasks = JoinSet::new();
-        let intake = Intake {
-            ledger: Arc::clone(&shared),
-            telemetry: Arc::clone(&telemetry),
-        };
+        let intake = Intake { ledger: Arc::clone(&shared), telemetry: Arc::clone(&telemetry) };
         let now = shared.clock().now();
         for runtime in config.runtimes {
             let id = shared.lock().watch(&runtime.name, &[Source::Scrape], now);
-            let guess = if config.runtime_is_default {
-                " (nothing else was configured)"
-            } else {
-                ""
-            };
+            let guess =
+                if config.runtime_is_default { " (nothing else was configured)" } else { "" };
             info!(runtime = &*runtime.name, "polling the runtime{guess}");
-            let trust = runtime
-                .endpoint
-                .is_tls()
-                .then(|| trust(&runtime.certificates));
-            let client = Client::new(
-                runtime.endpoint,
-                trust,
-                runtime.timeout,
-                runtime.max_body_bytes,
-            );
-            let source = Scrape::new(
-                runtime.name,
-                id,
-                client,
-                runtime.token,
-                config.names,
-                intake.clone(),
-            );
+            let trust = runtime.endpoint.is_tls().then(|| trust(&runtime.certificates));
+            let client =
+                Client::new(runtime.endpoint, trust, runtime.timeout, runtime.max_body_bytes);
+            let source =
+                Scrape::new(runtime.name, id, client, runtime.token, config.names, intake.clone());
             tasks.spawn(runner::run(source, runtime.poll_interval, stop.clone()));
         }
         shared.lock().retire_unwatched(now);
-        let site = Arc::new(Site {
-            ledger: Arc::clone(&shared),
-            telemetry,
-            show,
-        });
+        let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "metrics listener ready");
@@ -220,9 +173,7 @@ fn open_state(
 /// Where anybody may ask, users are not named unless somebody wants them to be.
 fn user_policy(wanted: Option<Users>, listeners: &[TcpListener], dir: Option<&Path>) -> UserPolicy {
     let is_open = |listener: &TcpListener| {
-        listener
-            .local_addr()
-            .is_ok_and(|address| !address.ip().is_loopback())
+        listener.local_addr().is_ok_and(|address| !address.ip().is_loopback())
     };
     let open = listeners.iter().any(is_open);
     match wanted {
@@ -260,12 +211,7 @@ fn user_key(path: Option<PathBuf>) -> Vec<u8> {
         _ => {
             let key = fresh();
             let mut options = std::fs::File::options();
-            let file = options
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&path);
+            let file = options.create(true).truncate(true).write(true).mode(0o600).open(&path);
             if let Err(error) = file.and_then(|mut file| file.write_all(&key)) {
                 let path = path.display();
                 warn!(%path, %error, "user hashes change with each start: their key is not kept");

@@ -7,11 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Exact Prometheus metrics for the MozaiksAI runtime.
 #[derive(Debug, Parser)]
-#[command(
-    name = "mozaiks-exporter",
-    version,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "mozaiks-exporter", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
@@ -49,11 +45,7 @@ pub struct DemoArgs {
 #[derive(Debug, Default, Clone, Args)]
 pub struct ServeArgs {
     /// Configuration file (YAML).
-    #[arg(
-        long = "config.file",
-        value_name = "FILE",
-        env = "MOZAIKS_EXPORTER_CONFIG_FILE"
-    )]
+    #[arg(long = "config.file", value_name = "FILE", env = "MOZAIKS_EXPORTER_CONFIG_FILE")]
     pub config_file: Option<PathBuf>,
     /// Address to serve metrics on; may be given several times [default: 127.0.0.1:9847]
     #[arg(
@@ -64,11 +56,7 @@ pub struct ServeArgs {
     )]
     pub listen_address: Vec<String>,
     /// Directory of the state store [default: `$STATE_DIRECTORY`, else a place for state]
-    #[arg(
-        long = "state-dir",
-        value_name = "DIR",
-        env = "MOZAIKS_EXPORTER_STATE_DIR"
-    )]
+    #[arg(long = "state-dir", value_name = "DIR", env = "MOZAIKS_EXPORTER_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Runtime to watch, as URL or NAME=URL; may be given several times [default:
     /// <http://127.0.0.1:8000>]
@@ -101,11 +89,7 @@ pub struct ServeArgs {
     )]
     pub token_file: Option<PathBuf>,
     /// File with certificates (PEM) to trust beside the system's
-    #[arg(
-        long = "runtime.ca-file",
-        value_name = "FILE",
-        env = "MOZAIKS_EXPORTER_RUNTIME_CA_FILE"
-    )]
+    #[arg(long = "runtime.ca-file", value_name = "FILE", env = "MOZAIKS_EXPORTER_RUNTIME_CA_FILE")]
     pub ca_file: Option<PathBuf>,
     /// Largest answer taken from a runtime [default: 64MiB]
     #[arg(
@@ -154,11 +138,7 @@ pub struct ServeArgs {
     )]
     pub compat: Option<bool>,
     /// Least level of the log: error, warn, info, debug or trace [default: info]
-    #[arg(
-        long = "log.level",
-        value_name = "LEVEL",
-        env = "MOZAIKS_EXPORTER_LOG_LEVEL"
-    )]
+    #[arg(long = "log.level", value_name = "LEVEL", env = "MOZAIKS_EXPORTER_LOG_LEVEL")]
     pub log_level: Option<tracing::Level>,
     /// Format of the log [default: pretty on a terminal, else json]
     #[arg(long = "log.format", value_enum, env = "MOZAIKS_EXPORTER_LOG_FORMAT")]

@@ -204,8 +204,7 @@ where
     T: FromStr<Err: std::fmt::Display>,
 {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(serde::de::Error::custom))
-        .transpose()
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
 
 impl Config {
@@ -223,19 +222,12 @@ impl Config {
             max_body: args.max_body.or(file.runtime.max_body),
         };
         let (runtimes, runtime_is_default) = runtimes(args, file.runtimes, &polling)?;
-        let max_series = at_least(
-            "--chat.max-series",
-            args.max_series.or(file.chat.max_series),
-            100_000,
-        )?;
+        let max_series =
+            at_least("--chat.max-series", args.max_series.or(file.chat.max_series), 100_000)?;
         let label_max_bytes = args.label_max_bytes.or(file.label.max_bytes).unwrap_or(512);
         if label_max_bytes < NameRule::SHORTEST {
             let (name, must) = ("--label.max-bytes", "at least 32");
-            return Err(ConfigError::Range {
-                name,
-                must,
-                value: label_max_bytes.to_string(),
-            });
+            return Err(ConfigError::Range { name, must, value: label_max_bytes.to_string() });
         }
         let defaults = Settings::default();
         let bounded =
@@ -256,11 +248,7 @@ impl Config {
         };
         Ok(Self {
             listen_addresses,
-            state_dir: args
-                .state_dir
-                .clone()
-                .or(file.state_dir)
-                .or_else(default_state_dir),
+            state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
             runtimes,
             runtime_is_default,
             ledger,
@@ -268,10 +256,7 @@ impl Config {
             names: NameRule::new(label_max_bytes),
             users: args.users.or(file.users),
             compat: args.compat.or(file.compat).unwrap_or(true),
-            log_level: args
-                .log_level
-                .or(file.log.level)
-                .unwrap_or(tracing::Level::INFO),
+            log_level: args.log_level.or(file.log.level).unwrap_or(tracing::Level::INFO),
             log_format: args.log_format.or(file.log.format),
         })
     }
@@ -286,10 +271,8 @@ fn read_file(path: &Path) -> Result<FileConfig, ConfigError> {
     if text.trim().is_empty() {
         return Ok(FileConfig::default());
     }
-    serde_saphyr::from_str(&text).map_err(|error| ConfigError::Syntax {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
+    serde_saphyr::from_str(&text)
+        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), problem: error.to_string() })
 }
 
 /// What is watched, and whether that is only a guess.
@@ -335,39 +318,26 @@ fn runtimes(
 
 fn one_runtime(runtime: FileRuntime, polling: &FilePolling) -> Result<RuntimeConfig, ConfigError> {
     let endpoint = Endpoint::parse(&runtime.url)?;
-    let name = runtime
-        .name
-        .unwrap_or_else(|| endpoint.authority().to_owned());
+    let name = runtime.name.unwrap_or_else(|| endpoint.authority().to_owned());
     let token_file = runtime.token_file.or_else(|| polling.token_file.clone());
     let ca_file = runtime.ca_file.or_else(|| polling.ca_file.clone());
     let span = |name, own: Option<humantime::Duration>, common, default| {
         let span = either(own, common, default);
         if span.is_zero() {
-            return Err(ConfigError::Range {
-                name,
-                must: "more than 0s",
-                value: "0s".into(),
-            });
+            return Err(ConfigError::Range { name, must: "more than 0s", value: "0s".into() });
         }
         Ok(span)
     };
     let fifteen = Duration::from_secs(15);
     let ten = Duration::from_secs(10);
-    let max_body = runtime
-        .max_body
-        .or(polling.max_body)
-        .unwrap_or(bytesize::ByteSize::mib(64));
+    let max_body = runtime.max_body.or(polling.max_body).unwrap_or(bytesize::ByteSize::mib(64));
     Ok(RuntimeConfig {
         name: NameRule::new(128).bound(name.into()).as_ref().into(),
         token: match token_file {
             Some(path) => Some(Token::File(path)),
             None => variable(TOKEN_VARIABLE).map(Token::Value),
         },
-        certificates: ca_file
-            .as_deref()
-            .map(certificates)
-            .transpose()?
-            .unwrap_or_default(),
+        certificates: ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
         poll_interval: span(
             "--runtime.poll-interval",
             runtime.poll_interval,
@@ -404,11 +374,7 @@ fn either(
 fn at_least(name: &'static str, value: Option<u64>, default: u64) -> Result<u64, ConfigError> {
     let value = value.unwrap_or(default);
     if value < SMALLEST_BUDGET {
-        return Err(ConfigError::Range {
-            name,
-            must: "at least 100",
-            value: value.to_string(),
-        });
+        return Err(ConfigError::Range { name, must: "at least 100", value: value.to_string() });
     }
     Ok(value)
 }
@@ -441,10 +407,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yml");
         fs::write(&path, yaml).unwrap();
-        Config::load(&ServeArgs {
-            config_file: Some(path),
-            ..args.clone()
-        })
+        Config::load(&ServeArgs { config_file: Some(path), ..args.clone() })
     }
 
     #[test]
@@ -457,20 +420,13 @@ mod tests {
         assert_eq!(config.listen_addresses, ["127.0.0.1:1"]);
         assert_eq!(config.users, Some(Users::None));
         assert_eq!(config.ledger.max_chats, 100);
-        let names: Vec<_> = config
-            .runtimes
-            .iter()
-            .map(|runtime| &*runtime.name)
-            .collect();
+        let names: Vec<_> = config.runtimes.iter().map(|runtime| &*runtime.name).collect();
         assert_eq!(names, ["a", "b:2"]);
         assert_eq!(config.runtimes[0].poll_interval, Duration::from_millis(250));
         assert_eq!(config.runtimes[1].poll_interval, Duration::from_secs(5));
         assert_eq!(config.runtimes[1].max_body_bytes, 1 << 20);
 
-        let args = ServeArgs {
-            users: Some(Users::Plain),
-            ..ServeArgs::default()
-        };
+        let args = ServeArgs { users: Some(Users::Plain), ..ServeArgs::default() };
         assert_eq!(load(yaml, &args).unwrap().users, Some(Users::Plain));
     }
 
@@ -478,10 +434,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         let problem = |yaml: &str| load(yaml, &ServeArgs::default()).unwrap_err().to_string();
         let unknown = problem("users: plain\nruntimez: []\n");
-        assert!(
-            unknown.contains("runtimez") && unknown.contains("line 2"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("runtimez") && unknown.contains("line 2"), "{unknown}");
         let kind = problem("chat:\n  retention: soon\n");
         assert!(kind.contains("line 2"), "{kind}");
         assert!(problem("chat: {max_series: 5}").contains("at least 100, not 5"));
@@ -492,19 +445,10 @@ mod tests {
 
     #[test]
     fn a_runtime_may_be_named_on_the_command_line() {
-        let urls = ["east=http://e:1", "http://w:2/?a=b"]
-            .map(str::to_owned)
-            .to_vec();
-        let config = Config::load(&ServeArgs {
-            runtime_url: urls,
-            ..ServeArgs::default()
-        })
-        .unwrap();
-        let names: Vec<_> = config
-            .runtimes
-            .iter()
-            .map(|runtime| &*runtime.name)
-            .collect();
+        let urls = ["east=http://e:1", "http://w:2/?a=b"].map(str::to_owned).to_vec();
+        let config =
+            Config::load(&ServeArgs { runtime_url: urls, ..ServeArgs::default() }).unwrap();
+        let names: Vec<_> = config.runtimes.iter().map(|runtime| &*runtime.name).collect();
         assert_eq!(names, ["east", "w:2"]);
     }
 }

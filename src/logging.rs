@@ -24,25 +24,15 @@ pub fn start(level: Level, format: Option<LogFormat>) {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if pretty {
-        layer
-            .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .boxed()
+        layer.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
     } else {
-        layer
-            .event_format(JsonLines {
-                clock: SystemClock::start(),
-            })
-            .boxed()
+        layer.event_format(JsonLines { clock: SystemClock::start() }).boxed()
     };
     let filter = tracing_subscriber::filter::Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target(env!("CARGO_CRATE_NAME"), level);
     // A second start, as in tests, keeps the first log.
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .try_init()
-        .ok();
+    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().ok();
 }
 
 /// `{"ts":…,"level":…,"logger":…,"msg":…,"mod":…,"line":…,"extra":{…}}`, as the runtime writes.

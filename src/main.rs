@@ -54,10 +54,8 @@ fn run_demo(args: &DemoArgs) -> ExitCode {
 
 fn in_runtime<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
     // Two threads: one that renders must not keep the other from answering probes.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => match runtime.block_on(work) {
             Ok(()) => ExitCode::SUCCESS,

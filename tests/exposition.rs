@@ -120,10 +120,15 @@ fn the_first_samples_of_a_new_chat_are_zero_and_those_of_a_baseline_are_not() {
     let new = "mozaiks_chat_prompt_tokens_total{chat_id=\"new\",app_id=\"acme\",\
                workflow_name=\"Generator\",user_id=\"bob\"}";
     assert!(before.contains(&format!("{new} 0\n")));
-    assert!(before.contains("mozaiks_workflow_prompt_tokens_total{app_id=\"acme\",workflow_name=\"Generator\"} 0\n"));
+    assert!(before.contains(
+        "mozaiks_workflow_prompt_tokens_total{app_id=\"acme\",workflow_name=\"Generator\"} 0\n"
+    ));
     assert!(before.contains("workflow_name=\"Übersetzung\",user_id=\"анна\"} 100\n"));
-    let visitor =
-        Visitor { name: "prometheus".into(), connection: 1, timeout: Some(Duration::from_secs(10)) };
+    let visitor = Visitor {
+        name: "prometheus".into(),
+        connection: 1,
+        timeout: Some(Duration::from_secs(10)),
+    };
     let ticket = ledger.scrape_begins(&visitor, at(17));
     ledger.scrape_served(ticket);
     ledger.scrape_begins(&visitor, at(32));
@@ -233,7 +238,8 @@ fn oracle(families: &BTreeMap<String, (String, String, Vec<Sample>)>) -> String 
             family.set_field_type(proto::MetricType::HISTOGRAM);
             let mut by_labels: Vec<(Vec<(String, String)>, proto::Histogram)> = Vec::new();
             for (sample_name, labels, value) in samples {
-                let bound = labels.iter().find(|(label, _)| label == "le").map(|(_, le)| le.clone());
+                let bound =
+                    labels.iter().find(|(label, _)| label == "le").map(|(_, le)| le.clone());
                 let labels: Vec<_> =
                     labels.iter().filter(|(label, _)| label != "le").cloned().collect();
                 if by_labels.last().is_none_or(|(known, _)| *known != labels) {

@@ -26,7 +26,8 @@ fn rooms_use_each_other_in_one_direction() {
     for (room, may_use) in MAY_USE {
         for file in files(&src, room) {
             let text = fs::read_to_string(&file).unwrap();
-            for used in text.match_indices("crate::").map(|(at, path)| word(&text, at + path.len())) {
+            for used in text.match_indices("crate::").map(|(at, path)| word(&text, at + path.len()))
+            {
                 let fine = used == *room || may_use.contains(&used) || used == "{";
                 assert!(fine, "{} uses {used}", file.display());
                 seen += 1;

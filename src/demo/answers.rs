@@ -23,20 +23,13 @@ pub(super) fn aggregate(world: &Simulation, now: Timestamp) -> Bytes {
         total_errors: sum(|chat| chat.errors),
         total_prompt_tokens: sum(|chat| chat.prompt_tokens),
         total_completion_tokens: sum(|chat| chat.completion_tokens),
-        total_cost: chats
-            .iter()
-            .map(|chat| chat.cost_usd)
-            .reduce(|sum, cost| sum + cost),
+        total_cost: chats.iter().map(|chat| chat.cost_usd).reduce(|sum, cost| sum + cost),
         chats: chats.iter().map(|chat| ChatBody::of(chat, now)).collect(),
     })
 }
 
 pub(super) fn chats(world: &Simulation, now: Timestamp) -> Bytes {
-    let chats: Vec<_> = world
-        .chats
-        .iter()
-        .map(|chat| ChatBody::of(chat, now))
-        .collect();
+    let chats: Vec<_> = world.chats.iter().map(|chat| ChatBody::of(chat, now)).collect();
     body(&chats)
 }
 
@@ -79,10 +72,7 @@ pub(super) fn events_metrics(world: &Simulation, now: Timestamp) -> Bytes {
         data: Dispatcher {
             events_processed: 1,
             events_failed: 0,
-            events_by_category: Categories {
-                business: 1,
-                ui_tool: 0,
-            },
+            events_by_category: Categories { business: 1, ui_tool: 0 },
             created: Iso(world.created),
             custom_events_emitted: emitted,
             custom_events_by_type: emitted.map(|usage_delta| CustomEvents { usage_delta }),
@@ -245,9 +235,7 @@ impl Serialize for Iso {
 fn body(value: &impl Serialize) -> Bytes {
     let mut body = Vec::new();
     value
-        .serialize(&mut serde_json::Serializer::with_formatter(
-            &mut body, Python,
-        ))
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut body, Python))
         .expect("memory takes every write, and all keys are strings");
     body.into()
 }
@@ -259,10 +247,7 @@ impl Formatter for Python {
     fn write_f64<W: ?Sized + io::Write>(&mut self, to: &mut W, value: f64) -> io::Result<()> {
         // Rust turns to exponents at the same values; only the exponent looks different.
         let text = format!("{value:?}");
-        match text
-            .split_once('e')
-            .map(|(digits, exponent)| (digits, exponent.parse::<i32>()))
-        {
+        match text.split_once('e').map(|(digits, exponent)| (digits, exponent.parse::<i32>())) {
             Some((digits, Ok(exponent))) => write!(to, "{digits}e{exponent:+03}"),
             _ => CompactFormatter.write_f64(to, value),
         }
@@ -309,10 +294,7 @@ mod tests {
             ),
         );
         check_keys(&world.chats(NOW), &every_chat);
-        check_keys(
-            &world.chat(&world.chats[0].identity.chat_id, NOW).unwrap(),
-            CHAT,
-        );
+        check_keys(&world.chat(&world.chats[0].identity.chat_id, NOW).unwrap(), CHAT);
         check_keys(&world.active_runs(), "active_count total_runs runs note");
         check_keys(
             &world.health(NOW),
@@ -387,14 +369,8 @@ mod tests {
         recorded.ended_at = None;
         recorded.last_turn_duration_sec = None;
         let running = String::from_utf8(body(&recorded).to_vec()).unwrap();
-        assert!(
-            running.contains(r#","ended_at":null,"runtime_sec":"#),
-            "{running}"
-        );
-        assert!(
-            running.contains(r#","last_turn_duration_sec":null,"#),
-            "{running}"
-        );
+        assert!(running.contains(r#","ended_at":null,"runtime_sec":"#), "{running}");
+        assert!(running.contains(r#","last_turn_duration_sec":null,"#), "{running}");
     }
 
     #[test]
@@ -411,14 +387,8 @@ mod tests {
         check(&256.158, "256.158");
         check(&1e16, "1e+16");
         check(&Iso(NOW), r#""2026-01-18T01:58:06.123456+00:00""#);
-        check(
-            &Iso(Timestamp(1_768_701_486_000_000)),
-            r#""2026-01-18T01:58:06+00:00""#,
-        );
-        check(
-            &Iso(Timestamp(1_768_701_486_000_001)),
-            r#""2026-01-18T01:58:06.000001+00:00""#,
-        );
+        check(&Iso(Timestamp(1_768_701_486_000_000)), r#""2026-01-18T01:58:06+00:00""#);
+        check(&Iso(Timestamp(1_768_701_486_000_001)), r#""2026-01-18T01:58:06.000001+00:00""#);
     }
 
     #[test]
@@ -426,39 +396,19 @@ mod tests {
         let world = Simulation::new(1, NOW);
         let answer: serde_json::Value = serde_json::from_slice(&world.aggregate(NOW)).unwrap();
         let chats = answer["chats"].as_array().unwrap();
-        let sum = |key: &str| {
-            chats
-                .iter()
-                .map(|chat| chat[key].as_u64().unwrap())
-                .sum::<u64>()
-        };
+        let sum = |key: &str| chats.iter().map(|chat| chat[key].as_u64().unwrap()).sum::<u64>();
         assert_eq!(answer["tracked_chats"], chats.len());
         assert_eq!(
             answer["active_chats"],
-            chats
-                .iter()
-                .filter(|chat| chat["ended_at"].is_null())
-                .count()
+            chats.iter().filter(|chat| chat["ended_at"].is_null()).count()
         );
-        for counter in [
-            "agent_turns",
-            "tool_calls",
-            "errors",
-            "prompt_tokens",
-            "completion_tokens",
-        ] {
-            assert_eq!(
-                answer[format!("total_{counter}")],
-                sum(counter),
-                "{counter}"
-            );
+        for counter in ["agent_turns", "tool_calls", "errors", "prompt_tokens", "completion_tokens"]
+        {
+            assert_eq!(answer[format!("total_{counter}")], sum(counter), "{counter}");
         }
         let cost: f64 = world.chats.iter().map(|chat| chat.cost_usd).sum();
         let text = String::from_utf8(world.aggregate(NOW).to_vec()).unwrap();
-        assert!(
-            text.contains(&format!(r#""total_cost":{cost:?},"chats""#)),
-            "{text}"
-        );
+        assert!(text.contains(&format!(r#""total_cost":{cost:?},"chats""#)), "{text}");
     }
 
     #[test]

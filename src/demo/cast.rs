@@ -9,19 +9,10 @@ pub(super) struct Price {
     pub(super) completion: f64,
 }
 
-const LARGE: Price = Price {
-    prompt: 2.5,
-    completion: 10.0,
-};
-const SMALL: Price = Price {
-    prompt: 0.4,
-    completion: 1.6,
-};
+const LARGE: Price = Price { prompt: 2.5, completion: 10.0 };
+const SMALL: Price = Price { prompt: 0.4, completion: 1.6 };
 /// Nobody entered this one into the price table: its tokens are counted, its cost is not.
-const MISSING: Price = Price {
-    prompt: 0.0,
-    completion: 0.0,
-};
+const MISSING: Price = Price { prompt: 0.0, completion: 0.0 };
 
 /// A kind of chat.
 #[derive(Debug)]

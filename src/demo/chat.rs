@@ -53,9 +53,7 @@ impl Identity {
 }
 
 fn runs(workflows: &[&Workflow], wanted: &Workflow) -> bool {
-    workflows
-        .iter()
-        .any(|workflow| workflow.name == wanted.name)
+    workflows.iter().any(|workflow| workflow.name == wanted.name)
 }
 
 /// A random UUID, version 4.

@@ -35,9 +35,7 @@ pub enum DemoError {
 
 /// Runs both until `stop` is true. The state goes when it ends.
 pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), DemoError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .map_err(DemoError::Runtime)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DemoError::Runtime)?;
     let runtime = listener.local_addr().map_err(DemoError::Runtime)?;
     let state = tempfile::tempdir().map_err(DemoError::Runtime)?;
     let flags = |address: String| ServeArgs {
@@ -49,18 +47,11 @@ pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), Dem
         ..ServeArgs::default()
     };
     let clock = Arc::new(SystemClock::start());
-    let address = args
-        .listen_address
-        .clone()
-        .unwrap_or_else(|| LISTEN_ADDRESS.to_owned());
+    let address = args.listen_address.clone().unwrap_or_else(|| LISTEN_ADDRESS.to_owned());
     let app = match App::new(Config::load(&flags(address))?, clock.clone()).await {
         // The usual address is taken, perhaps by a real exporter; any other will do.
         Err(StartError::Bind { .. }) if args.listen_address.is_none() => {
-            App::new(
-                Config::load(&flags("127.0.0.1:0".to_owned()))?,
-                clock.clone(),
-            )
-            .await?
+            App::new(Config::load(&flags("127.0.0.1:0".to_owned()))?, clock.clone()).await?
         }
         app => app?,
     };

@@ -140,9 +140,7 @@ fn answer<B>(
         Some(_) if request.method() != Method::GET => {
             let body = answers::error("Method Not Allowed");
             let mut refusal = json(StatusCode::METHOD_NOT_ALLOWED, body);
-            refusal
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET"));
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             refusal
         }
         Some(route) => match body(simulation, now, &route) {
@@ -154,9 +152,7 @@ fn answer<B>(
             None => json(StatusCode::NOT_FOUND, answers::error("Not Found")),
         },
     };
-    response
-        .headers_mut()
-        .insert(SERVER, HeaderValue::from_static("uvicorn"));
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("uvicorn"));
     response
 }
 
@@ -183,19 +179,14 @@ fn without_slash<B>(address: SocketAddr, request: &Request<B>) -> Option<HeaderV
         Some(host) => host.to_str().ok()?.to_owned(),
         None => address.to_string(),
     };
-    let query = request
-        .uri()
-        .query()
-        .map_or_else(String::new, |query| format!("?{query}"));
+    let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
     HeaderValue::from_str(&format!("http://{host}{shorter}{query}")).ok()
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -222,10 +213,7 @@ mod tests {
 
     impl Clock for Stopped {
         fn now(&self) -> Instant {
-            Instant {
-                wall: NOW,
-                mono: Mono(0),
-            }
+            Instant { wall: NOW, mono: Mono(0) }
         }
     }
 
@@ -247,11 +235,7 @@ mod tests {
         let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
         let (mut sender, connection) = client::handshake(stream).await.unwrap();
         let connection = tokio::spawn(connection);
-        let (head, body) = sender
-            .send_request(request(method, target))
-            .await
-            .unwrap()
-            .into_parts();
+        let (head, body) = sender.send_request(request(method, target)).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         drop(sender);
         connection.await.unwrap().unwrap();
@@ -262,11 +246,7 @@ mod tests {
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();
         headers.sort();
-        (
-            head.status.as_u16(),
-            headers,
-            String::from_utf8(body.to_vec()).unwrap(),
-        )
+        (head.status.as_u16(), headers, String::from_utf8(body.to_vec()).unwrap())
     }
 
     #[tokio::test]
@@ -275,12 +255,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve(
-            listener,
-            Simulation::new(1, NOW),
-            Arc::new(Stopped),
-            async move { stopped.await.unwrap() },
-        ));
+        let server =
+            tokio::spawn(serve(listener, Simulation::new(1, NOW), Arc::new(Stopped), async move {
+                stopped.await.unwrap()
+            }));
 
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         let first = expected.chats[0].identity.chat_id.clone();
@@ -290,26 +268,14 @@ mod tests {
         let chat_path = format!("/metrics/perf/chats/{first}");
         let escaped = chat_path.replace('-', "%2D");
         for (target, status, body) in [
-            (
-                "/metrics/perf/aggregate",
-                200,
-                text(expected.aggregate(NOW)),
-            ),
-            (
-                "/metrics/perf/aggregate?access_token=x",
-                200,
-                text(expected.aggregate(NOW)),
-            ),
+            ("/metrics/perf/aggregate", 200, text(expected.aggregate(NOW))),
+            ("/metrics/perf/aggregate?access_token=x", 200, text(expected.aggregate(NOW))),
             ("/metrics/perf/chats", 200, text(expected.chats(NOW))),
             (&chat_path, 200, chat.clone()),
             (&escaped, 200, chat),
             ("/health/active-runs", 200, text(expected.active_runs())),
             ("/api/health", 200, text(expected.health(NOW))),
-            (
-                "/api/events/metrics",
-                200,
-                text(expected.events_metrics(NOW)),
-            ),
+            ("/api/events/metrics", 200, text(expected.events_metrics(NOW))),
             ("/metrics/perf/chats/nobody", 404, untracked),
             ("/metrics/perf/chats/a%2Fb", 404, not_found.clone()),
             ("/metrics", 404, not_found.clone()),
@@ -347,10 +313,7 @@ mod tests {
         ] {
             let headers = [
                 ("content-length".to_owned(), "0".to_owned()),
-                (
-                    "location".to_owned(),
-                    format!("http://127.0.0.1:8000{location}"),
-                ),
+                ("location".to_owned(), format!("http://127.0.0.1:8000{location}")),
                 ("server".to_owned(), "uvicorn".to_owned()),
             ];
             let answer = exchange(address, &Method::GET, target).await;
@@ -367,25 +330,17 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve(
-            listener,
-            Simulation::new(1, NOW),
-            Arc::new(Stopped),
-            async move { stopped.await.unwrap() },
-        ));
+        let server =
+            tokio::spawn(serve(listener, Simulation::new(1, NOW), Arc::new(Stopped), async move {
+                stopped.await.unwrap()
+            }));
         let half_sent = TcpStream::connect(address).await.unwrap();
         half_sent.writable().await.unwrap();
-        half_sent
-            .try_write(b"GET /api/health HTTP/1.1\r\n")
-            .unwrap();
+        half_sent.try_write(b"GET /api/health HTTP/1.1\r\n").unwrap();
         let idle = TcpStream::connect(address).await.unwrap();
         exchange(address, &Method::GET, "/api/health").await;
         stop.send(()).unwrap();
-        tokio::time::timeout(Duration::from_secs(3), server)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(3), server).await.unwrap().unwrap().unwrap();
         drop((half_sent, idle));
     }
 }

@@ -65,11 +65,7 @@ impl Simulation {
     /// As [`Simulation::new`], with everything happening `speed` times as often (0.1 to 1000).
     /// How long a turn says it took does not depend on it.
     pub fn with_speed(seed: u64, now: Timestamp, speed: f64) -> Self {
-        let speed = if speed.is_finite() {
-            speed.clamp(0.1, 1000.0)
-        } else {
-            1.0
-        };
+        let speed = if speed.is_finite() { speed.clamp(0.1, 1000.0) } else { 1.0 };
         let began = before(now, WARM_UP.div_f64(speed));
         let mut world = Self {
             rng: Rng::with_seed(seed),
@@ -111,10 +107,7 @@ impl Simulation {
 
     /// Body of `/metrics/perf/chats/{chat_id}`, if this process tracks the chat.
     pub fn chat(&self, chat_id: &str, now: Timestamp) -> Option<Bytes> {
-        let chat = self
-            .chats
-            .iter()
-            .find(|chat| chat.identity.chat_id == chat_id)?;
+        let chat = self.chats.iter().find(|chat| chat.identity.chat_id == chat_id)?;
         Some(answers::chat(chat, now))
     }
 
@@ -146,11 +139,7 @@ impl Simulation {
             Happening::End { chat } => self.end(chat, at),
             Happening::BadSpell(begins) => {
                 self.in_bad_spell = begins;
-                let lasts = if begins {
-                    BAD_SPELL
-                } else {
-                    BETWEEN_BAD_SPELLS
-                };
+                let lasts = if begins { BAD_SPELL } else { BETWEEN_BAD_SPELLS };
                 self.later(at, lasts, Happening::BadSpell(!begins));
             }
             Happening::Restart => self.restart(at),
@@ -238,15 +227,9 @@ impl Simulation {
     /// Plans what the chat does next: a turn, its end, or nothing ever again.
     fn plan_turn(&mut self, index: usize, from: Timestamp) {
         let duration = self.turn_duration(self.chats[index].identity.workflow);
-        let due = after(
-            after(from, self.some_time(PAUSE)),
-            duration.div_f64(self.speed),
-        );
+        let due = after(after(from, self.some_time(PAUSE)), duration.div_f64(self.speed));
         let chat = &mut self.chats[index];
-        let turn = Happening::Turn {
-            chat: index,
-            seconds: duration.as_secs_f64(),
-        };
+        let turn = Happening::Turn { chat: index, seconds: duration.as_secs_f64() };
         if chat.ended_at.is_some() {
             if chat.encore > 0 {
                 chat.encore -= 1;
@@ -255,8 +238,7 @@ impl Simulation {
         } else if due <= chat.leaves_at {
             self.agenda.add(due, turn);
         } else if chat.identity.character != Character::Stalls {
-            self.agenda
-                .add(chat.leaves_at, Happening::End { chat: index });
+            self.agenda.add(chat.leaves_at, Happening::End { chat: index });
         }
     }
 
@@ -316,16 +298,8 @@ mod tests {
     fn there_is_a_baseline_at_the_first_look() {
         for seed in 0..100 {
             let world = Simulation::new(seed, NOW);
-            let ended = world
-                .chats
-                .iter()
-                .filter(|chat| chat.ended_at.is_some())
-                .count();
-            assert!(
-                (10..=24).contains(&world.chats.len()),
-                "{seed}: {}",
-                world.chats.len()
-            );
+            let ended = world.chats.iter().filter(|chat| chat.ended_at.is_some()).count();
+            assert!((10..=24).contains(&world.chats.len()), "{seed}: {}", world.chats.len());
             assert!(ended >= 1, "{seed}");
             assert!(ended < world.chats.len(), "{seed}");
         }
@@ -355,12 +329,7 @@ mod tests {
                 before = world
                     .chats
                     .iter()
-                    .map(|chat| {
-                        (
-                            chat.identity.chat_id.clone(),
-                            (chat.ended_at, chat.leaves_at),
-                        )
-                    })
+                    .map(|chat| (chat.identity.chat_id.clone(), (chat.ended_at, chat.leaves_at)))
                     .collect();
                 second += 1;
                 assert!(second <= 140, "{seed}: no restart");
@@ -368,19 +337,11 @@ mod tests {
             }
             assert!(world.created > at(second - 1));
             assert!(world.usage_events <= 2);
-            assert!(
-                world
-                    .chats
-                    .iter()
-                    .all(|chat| chat.started_at > world.created)
-            );
+            assert!(world.chats.iter().all(|chat| chat.started_at > world.created));
 
             walk(&mut world, second, second + 9, |_| ());
-            let returned: Vec<_> = world
-                .chats
-                .iter()
-                .filter_map(|chat| before.get(&chat.identity.chat_id))
-                .collect();
+            let returned: Vec<_> =
+                world.chats.iter().filter_map(|chat| before.get(&chat.identity.chat_id)).collect();
             assert!((2..=4).contains(&returned.len()), "{seed}: {returned:?}");
             for (ended_at, leaves_at) in returned {
                 assert_eq!(*ended_at, None);
@@ -456,17 +417,10 @@ mod tests {
         assert_eq!(stalled, MOST_STALLS);
         assert!(fortunes.len() >= 10, "{}", fortunes.len());
         assert!(lives.len() > 200, "{}", lives.len());
-        assert!(
-            lives
-                .values()
-                .all(|life| life.0 < 0.6 && (20.0..=80.0).contains(&life.1))
-        );
+        assert!(lives.values().all(|life| life.0 < 0.6 && (20.0..=80.0).contains(&life.1)));
         let calls: u64 = lives.values().map(|life| life.2).sum();
         let errors: u64 = lives.values().map(|life| life.3).sum();
-        assert!(
-            (calls / 20..=calls / 5).contains(&errors),
-            "{errors} of {calls}"
-        );
+        assert!((calls / 20..=calls / 5).contains(&errors), "{errors} of {calls}");
     }
 
     #[test]

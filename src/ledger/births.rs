@@ -101,15 +101,11 @@ impl Births {
 
     /// Takes note of a scrape that begins. Returns a ticket for [`Births::served`].
     pub fn arrive(&mut self, visitor: &Visitor, now: Instant) -> Ticket {
-        let index = self
-            .find(visitor)
-            .unwrap_or_else(|| self.enlist(visitor, now));
+        let index = self.find(visitor).unwrap_or_else(|| self.enlist(visitor, now));
         let scraper = &mut self.scrapers[index];
         let gap = now.mono.since(scraper.last);
         if scraper.visits > 0 && gap > Duration::ZERO {
-            let alike = scraper
-                .interval
-                .is_some_and(|i| gap <= i * 2 && i <= gap * 2);
+            let alike = scraper.interval.is_some_and(|i| gap <= i * 2 && i <= gap * 2);
             scraper.regular |= alike && scraper.visits + 1 >= REGULAR_VISITS;
             scraper.interval = Some(gap);
         }
@@ -117,18 +113,12 @@ impl Births {
         scraper.announced |= visitor.timeout.is_some();
         scraper.visits = scraper.visits.saturating_add(1);
         scraper.last = now.mono;
-        Ticket {
-            connection: visitor.connection,
-            covers: self.last,
-        }
+        Ticket { connection: visitor.connection, covers: self.last }
     }
 
     /// The answer of that scrape was written out. Whatever it showed as 0 was seen as 0.
     pub fn served(&mut self, ticket: Ticket) {
-        let scraper = self
-            .scrapers
-            .iter_mut()
-            .find(|s| s.connection == Some(ticket.connection));
+        let scraper = self.scrapers.iter_mut().find(|s| s.connection == Some(ticket.connection));
         if let Some(scraper) = scraper {
             scraper.covered = scraper.covered.max(ticket.covers);
         }
@@ -149,11 +139,7 @@ impl Births {
         let before = self.revealed;
         let mut horizon = self.last;
         let mut longest = Duration::ZERO;
-        for scraper in self
-            .scrapers
-            .iter()
-            .filter(|scraper| scraper.is_live(now.mono))
-        {
+        for scraper in self.scrapers.iter().filter(|scraper| scraper.is_live(now.mono)) {
             horizon = horizon.min(scraper.covered);
             longest = longest.max(scraper.interval());
         }
@@ -182,11 +168,7 @@ impl Births {
                 interval_ms: u64::try_from(scraper.interval().as_millis()).unwrap_or(u64::MAX),
             })
             .collect();
-        BirthsRecord {
-            last: self.last,
-            revealed: self.revealed,
-            scrapers,
-        }
+        BirthsRecord { last: self.last, revealed: self.revealed, scrapers }
     }
 
     /// Goes on where a record ended. Known scrapers are expected back; births wait for them anew.
@@ -211,22 +193,14 @@ impl Births {
         } else {
             VecDeque::new()
         };
-        Self {
-            last: record.last,
-            revealed: record.revealed,
-            pending,
-            scrapers,
-        }
+        Self { last: record.last, revealed: record.revealed, pending, scrapers }
     }
 
     /// The scraper on that connection, or one of that name that has lost its own.
     fn find(&self, visitor: &Visitor) -> Option<usize> {
         let same = |s: &Scraper| s.connection == Some(visitor.connection);
         let lost = |s: &Scraper| s.connection.is_none() && s.name == visitor.name;
-        self.scrapers
-            .iter()
-            .position(same)
-            .or_else(|| self.scrapers.iter().position(lost))
+        self.scrapers.iter().position(same).or_else(|| self.scrapers.iter().position(lost))
     }
 
     fn enlist(&mut self, visitor: &Visitor, now: Instant) -> usize {
@@ -261,27 +235,16 @@ mod tests {
     use super::*;
 
     fn at(seconds: i64) -> Instant {
-        Instant {
-            mono: Mono(seconds * 1_000_000),
-            ..Instant::default()
-        }
+        Instant { mono: Mono(seconds * 1_000_000), ..Instant::default() }
     }
 
     fn prometheus(connection: u64) -> Visitor {
         let timeout = Some(Duration::from_secs(10));
-        Visitor {
-            name: "127.0.0.1 Prometheus".into(),
-            connection,
-            timeout,
-        }
+        Visitor { name: "127.0.0.1 Prometheus".into(), connection, timeout }
     }
 
     fn curl(connection: u64) -> Visitor {
-        Visitor {
-            name: "127.0.0.1 curl".into(),
-            connection,
-            timeout: None,
-        }
+        Visitor { name: "127.0.0.1 curl".into(), connection, timeout: None }
     }
 
     fn scrape(births: &mut Births, visitor: &Visitor, now: Instant) {

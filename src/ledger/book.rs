@@ -83,9 +83,7 @@ impl Book {
 
     /// Each witness's own account.
     pub fn accounts(&self) -> impl Iterator<Item = (Source, &Counters)> {
-        self.accounts
-            .iter()
-            .map(|(source, counters)| (*source, counters))
+        self.accounts.iter().map(|(source, counters)| (*source, counters))
     }
 
     /// The lives, in the order in which they were first seen.
@@ -132,13 +130,7 @@ impl Book {
             }
             booked.new_life = true;
             let marks = stated.or(&Counters::default());
-            self.admit(Life {
-                key,
-                marks,
-                ended_at: None,
-                process: None,
-                end_counted: false,
-            });
+            self.admit(Life { key, marks, ended_at: None, process: None, end_counted: false });
             match standing() {
                 Standing::Whole => marks,
                 Standing::Prior => {
@@ -158,14 +150,10 @@ impl Book {
 
     /// The account of a witness, opened with `opening` where it has none.
     fn account(&mut self, source: Source, opening: Counters) -> &mut Counters {
-        let index = self
-            .accounts
-            .iter()
-            .position(|(s, _)| *s == source)
-            .unwrap_or_else(|| {
-                self.accounts.push((source, opening));
-                self.accounts.len() - 1
-            });
+        let index = self.accounts.iter().position(|(s, _)| *s == source).unwrap_or_else(|| {
+            self.accounts.push((source, opening));
+            self.accounts.len() - 1
+        });
         &mut self.accounts[index].1
     }
 
@@ -197,11 +185,7 @@ mod tests {
     use super::*;
 
     fn key(source: Source, started_at: i64) -> LifeKey {
-        LifeKey {
-            source,
-            runtime: RuntimeId(0),
-            started_at: Timestamp(started_at),
-        }
+        LifeKey { source, runtime: RuntimeId(0), started_at: Timestamp(started_at) }
     }
 
     fn turns(n: u64) -> Stated {
@@ -256,9 +240,7 @@ mod tests {
     fn a_life_older_than_the_oldest_kept_is_refused() {
         let mut book = Book::default();
         for start in 0..=MAX_LIVES {
-            book.record(key(Source::Scrape, start as i64), &turns(1), || {
-                Standing::Whole
-            });
+            book.record(key(Source::Scrape, start as i64), &turns(1), || Standing::Whole);
         }
         let before = published(&book);
         let booked = book.record(key(Source::Scrape, 0), &turns(9), || Standing::Whole);
@@ -270,9 +252,7 @@ mod tests {
     fn what_is_not_said_is_not_zero() {
         let mut book = Book::default();
         book.record(key(Source::Scrape, 1), &turns(4), || Standing::Whole);
-        let booked = book.record(key(Source::Scrape, 1), &Stated::default(), || {
-            Standing::Whole
-        });
+        let booked = book.record(key(Source::Scrape, 1), &Stated::default(), || Standing::Whole);
         assert!(!booked.regressed);
         assert_eq!(published(&book), 4);
     }

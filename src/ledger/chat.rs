@@ -98,21 +98,16 @@ impl Chat {
 
     /// Start of the life that began last.
     pub fn started_at(&self) -> Option<Timestamp> {
-        self.book
-            .latest()
-            .map(|life| life.key.started_at)
-            .filter(|at| at.0 != 0)
+        self.book.latest().map(|life| life.key.started_at).filter(|at| at.0 != 0)
     }
 
     /// The end that its witness gave, if it has not moved on since.
     pub fn ended_at(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Live => None,
-            Phase::Ended | Phase::Lost => self
-                .book
-                .latest()
-                .and_then(|life| life.ended_at)
-                .or(self.closed_at),
+            Phase::Ended | Phase::Lost => {
+                self.book.latest().and_then(|life| life.ended_at).or(self.closed_at)
+            }
         }
     }
 
@@ -124,11 +119,7 @@ impl Chat {
 
     /// Whether it moves on although its witness says that it ended.
     pub fn is_resumed(&self) -> bool {
-        self.is_live()
-            && self
-                .book
-                .latest()
-                .is_some_and(|life| life.ended_at.is_some())
+        self.is_live() && self.book.latest().is_some_and(|life| life.ended_at.is_some())
     }
 
     /// Settles the phase after something was told of the life that began last.
@@ -140,20 +131,13 @@ impl Chat {
         let began = told.new_life && before != Phase::Live;
         let Some(end) = life.ended_at else {
             self.phase = Phase::Live;
-            return Turned {
-                started: began,
-                ..Turned::default()
-            };
+            return Turned { started: began, ..Turned::default() };
         };
         if !life.end_counted {
             life.end_counted = true;
             let session_seconds = session_seconds(life);
             self.close(Phase::Ended, now);
-            return Turned {
-                started: began,
-                completed: true,
-                session_seconds,
-            };
+            return Turned { started: began, completed: true, session_seconds };
         }
         // The runtime keeps the old end when a chat moves on after it, and moves it at the next.
         let end_moved = told.previous_end != Some(end);
@@ -164,10 +148,7 @@ impl Chat {
         } else if before == Phase::Lost {
             self.phase = Phase::Ended;
         }
-        Turned {
-            started: began,
-            ..Turned::default()
-        }
+        Turned { started: began, ..Turned::default() }
     }
 
     /// Ends it for the ledger.

@@ -3,13 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds of the buckets of agent turns, in seconds.
-pub const TURN_BOUNDS: &[f64] = &[
-    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
-];
+pub const TURN_BOUNDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 /// Upper bounds of the buckets of sessions, in seconds.
-pub const SESSION_BOUNDS: &[f64] = &[
-    1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0,
-];
+pub const SESSION_BOUNDS: &[f64] =
+    &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
 
 /// Nanoseconds in a second: sums are kept whole, so that they do not depend on their order.
 const NANOS: f64 = 1e9;
@@ -40,8 +38,7 @@ impl Histogram {
 
     /// Adds all observations of `other`, which has the same bounds.
     pub fn merge(&mut self, other: &Self) {
-        self.buckets
-            .resize(self.buckets.len().max(other.buckets.len()), 0);
+        self.buckets.resize(self.buckets.len().max(other.buckets.len()), 0);
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
             *mine += theirs;
         }
@@ -64,10 +61,7 @@ impl Histogram {
     }
 
     /// The sum of all observations, in seconds.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a double is what the exposition holds"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a double is what the exposition holds")]
     pub fn sum_seconds(&self) -> f64 {
         self.sum_nanos as f64 / NANOS
     }

@@ -145,10 +145,7 @@ impl Ledger {
 
     /// Watches a runtime by these sources. The same name is the same runtime over restarts.
     pub fn watch(&mut self, name: &str, sources: &[Source], now: Instant) -> RuntimeId {
-        let known = self
-            .runtimes
-            .iter()
-            .position(|runtime| &*runtime.name == name);
+        let known = self.runtimes.iter().position(|runtime| &*runtime.name == name);
         let index = known.unwrap_or_else(|| {
             self.runtimes.push(Runtime::new(name.into()));
             self.runtimes.len() - 1
@@ -165,12 +162,8 @@ impl Ledger {
     /// To be called once all runtimes are watched: the chats of those that no longer are get lost.
     pub fn retire_unwatched(&mut self, now: Instant) {
         let is_retired = |chat: &Chat| !self.runtimes[chat.runtime.0 as usize].configured;
-        let stranded: Vec<u64> = self
-            .chats
-            .iter()
-            .filter(|(_, chat)| is_retired(chat))
-            .map(|(no, _)| *no)
-            .collect();
+        let stranded: Vec<u64> =
+            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| *no).collect();
         for no in stranded {
             self.mark_absent(no, now);
         }
@@ -210,11 +203,7 @@ impl Ledger {
 
     /// A runtime said of a single chat that it does not hold it.
     pub fn chat_untracked(&mut self, runtime: RuntimeId, chat_id: &str, now: Instant) {
-        let no = self
-            .runtimes
-            .get(runtime.0 as usize)
-            .and_then(|r| r.chats.get(chat_id))
-            .copied();
+        let no = self.runtimes.get(runtime.0 as usize).and_then(|r| r.chats.get(chat_id)).copied();
         if let Some(no) = no {
             self.mark_absent(no, now);
             self.settle_version();
@@ -259,10 +248,9 @@ impl Ledger {
     ) {
         let standing = newcomers.standing(snapshot.started_at);
         let no = self.chat_no(answer.runtime, snapshot, standing, now);
-        let (Some(chat), Some(runtime)) = (
-            self.chats.get_mut(&no),
-            self.runtimes.get_mut(answer.runtime.0 as usize),
-        ) else {
+        let (Some(chat), Some(runtime)) =
+            (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
+        else {
             return;
         };
         if chat.answer == runtime.answer {
@@ -276,11 +264,7 @@ impl Ledger {
         }
 
         let started_at = snapshot.started_at.or(answer.process).unwrap_or_default();
-        let key = LifeKey {
-            source: answer.source,
-            runtime: answer.runtime,
-            started_at,
-        };
+        let key = LifeKey { source: answer.source, runtime: answer.runtime, started_at };
         let first_life = chat.book.lives().is_empty();
         let booked = chat.book.record(key, &snapshot.totals, || standing);
         if booked.regressed {
@@ -297,11 +281,7 @@ impl Ledger {
             self.tally.aligned += 1;
             self.dirty.meta = true;
         }
-        let mut told = Told {
-            new_life: booked.new_life,
-            moved: false,
-            previous_end: None,
-        };
+        let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
         let mut life_changed = booked.new_life;
         if let Some(life) = chat.book.life_mut(&key) {
             told.previous_end = life.ended_at;
@@ -316,11 +296,7 @@ impl Ledger {
         let is_latest = chat.book.latest().is_some_and(|life| life.key == key);
         let was_live = chat.is_live() && !first_life;
         let phase = chat.phase;
-        let turned = if is_latest {
-            chat.settle(told, now)
-        } else {
-            Turned::default()
-        };
+        let turned = if is_latest { chat.settle(told, now) } else { Turned::default() };
         if is_latest && snapshot.last_turn_seconds.is_some() {
             life_changed |= chat.last_turn_seconds != snapshot.last_turn_seconds;
             chat.last_turn_seconds = snapshot.last_turn_seconds;
@@ -329,17 +305,14 @@ impl Ledger {
             chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
             chat.moved = now.mono;
         }
-        if moved && chat.evicted {
-            chat.evicted = false;
-            self.shown += usize::from(!chat.folded);
-        }
+        let revived = moved && chat.evicted;
         if moved || life_changed || phase != chat.phase {
             self.dirty.chats.insert(no);
         }
-        let turned = Turned {
-            started: turned.started && !aligned,
-            ..turned
-        };
+        let turned = Turned { started: turned.started && !aligned, ..turned };
+        if revived {
+            self.revive(no);
+        }
         self.index_phase(no, was_live);
         self.credit(no, &booked, turned, snapshot.last_turn_seconds, now);
     }
@@ -370,13 +343,8 @@ impl Ledger {
             self.settings.max_workflows,
             &mut birth,
         );
-        let user = self.users.find_or_add(
-            runtime,
-            &app_id,
-            &user_id,
-            self.settings.max_users,
-            &mut birth,
-        );
+        let user =
+            self.users.find_or_add(runtime, &app_id, &user_id, self.settings.max_users, &mut birth);
         if self.workflows.rows()[workflow].workflow_name != workflow_name {
             self.tally.folded_workflows += 1;
         }
@@ -426,6 +394,15 @@ impl Ledger {
         no
     }
 
+    /// Gives an evicted chat that moves again its series back, where there is room.
+    fn revive(&mut self, no: u64) {
+        let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
+        let Some(chat) = self.chats.get_mut(&no) else { return };
+        chat.evicted = false;
+        chat.folded |= !has_room;
+        self.shown += usize::from(!chat.folded);
+    }
+
     /// Keeps the indexes of live and ended chats in step with a chat's phase.
     fn index_phase(&mut self, no: u64, was_live: bool) {
         let Some(chat) = self.chats.get_mut(&no) else {
@@ -448,9 +425,7 @@ impl Ledger {
             self.live.remove(&no);
         }
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
-            workflow.active = workflow
-                .active
-                .saturating_add_signed(if live { 1 } else { -1 });
+            workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
         }
     }
 
@@ -493,16 +468,10 @@ impl Ledger {
             self.dirty.workflows.insert(chat.workflow);
         }
         let chats = u64::from(turned.started);
-        let spent = Spending {
-            chats,
-            tokens: gained.tokens(),
-            cost: gained.cost,
-        };
+        let spent = Spending { chats, tokens: gained.tokens(), cost: gained.cost };
         if spent != Spending::default() {
             let other = self.users.spend(chat.user, &spent, &mut birth);
-            self.dirty
-                .users
-                .extend([Some(chat.user), other].into_iter().flatten());
+            self.dirty.users.extend([Some(chat.user), other].into_iter().flatten());
         }
         if chat.folded && !gained.is_zero() {
             let runtime = &mut self.runtimes[chat.runtime.0 as usize];
@@ -597,11 +566,7 @@ fn last_update(
     moved: bool,
     now: Timestamp,
 ) -> Timestamp {
-    let at = if moved {
-        now
-    } else {
-        snapshot.started_at.unwrap_or(now).min(now)
-    };
+    let at = if moved { now } else { snapshot.started_at.unwrap_or(now).min(now) };
     // A clock that was set back makes no chat look stalled, and none look younger.
     at.max(before.min(now))
 }

@@ -30,15 +30,9 @@ pub enum Kind {
 impl Kind {
     /// The kind that the state store kept as this number.
     pub fn from_number(number: i64) -> Option<Self> {
-        [
-            Self::Meta,
-            Self::Runtime,
-            Self::Workflow,
-            Self::User,
-            Self::Chat,
-        ]
-        .into_iter()
-        .find(|kind| *kind as i64 == number)
+        [Self::Meta, Self::Runtime, Self::Workflow, Self::User, Self::Chat]
+            .into_iter()
+            .find(|kind| *kind as i64 == number)
     }
 }
 
@@ -129,18 +123,10 @@ impl Ledger {
             put(Kind::Meta, 0, Some(json(&meta)));
         }
         for id in dirty.runtimes {
-            put(
-                Kind::Runtime,
-                id.into(),
-                self.runtimes.get(id as usize).map(json),
-            );
+            put(Kind::Runtime, id.into(), self.runtimes.get(id as usize).map(json));
         }
         for id in dirty.workflows {
-            put(
-                Kind::Workflow,
-                id as u64,
-                self.workflows.rows().get(id).map(json),
-            );
+            put(Kind::Workflow, id as u64, self.workflows.rows().get(id).map(json));
         }
         for id in dirty.users {
             put(Kind::User, id as u64, self.users.rows().get(id).map(json));
@@ -154,9 +140,7 @@ impl Ledger {
     /// Marks everything as changed, so that the next changes are the whole ledger.
     pub fn mark_all(&mut self) {
         self.dirty.meta = true;
-        self.dirty
-            .runtimes
-            .extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
+        self.dirty.runtimes.extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
         self.dirty.workflows.extend(0..self.workflows.rows().len());
         self.dirty.users.extend(0..self.users.rows().len());
         self.dirty.chats.extend(self.chats.keys());
@@ -172,12 +156,7 @@ impl Ledger {
         entries.sort_by_key(|entry| (entry.kind, entry.id));
         let mut ledger = Self::new(settings);
         for entry in entries {
-            let Entry {
-                kind,
-                id,
-                body: Some(body),
-            } = entry
-            else {
+            let Entry { kind, id, body: Some(body) } = entry else {
                 continue;
             };
             let gap = Err(RestoreError::Gap { kind, id });
@@ -238,9 +217,7 @@ impl Ledger {
         chat.closed = chat.closed_at.map_or(now.mono, |at| now.mono_at(at));
         chat.absent_since = now.mono;
         let runtime = &mut self.runtimes[chat.runtime.0 as usize];
-        runtime
-            .chats
-            .insert(std::sync::Arc::clone(&chat.chat_id), no);
+        runtime.chats.insert(std::sync::Arc::clone(&chat.chat_id), no);
         runtime.present += usize::from(!chat.absent);
         self.shown += usize::from(!chat.folded && !chat.evicted);
         self.chats.insert(no, chat);

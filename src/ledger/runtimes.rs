@@ -135,9 +135,7 @@ impl Runtime {
     /// Workers that were heard lately, at least one.
     pub(super) fn workers(&self, now: Instant) -> u32 {
         let lately = |p: &&Process| now.mono.since(p.last_heard) <= WORKER_SILENCE;
-        u32::try_from(self.processes.iter().filter(lately).count())
-            .unwrap_or(1)
-            .max(1)
+        u32::try_from(self.processes.iter().filter(lately).count()).unwrap_or(1).max(1)
     }
 
     /// Takes note of who answered, and says how chats that are new to the ledger count.
@@ -154,21 +152,14 @@ impl Runtime {
         let first_heard = contact.map(|contact| contact.first_heard);
         if first_heard.is_none() {
             let first_heard = answer.runtime_clock;
-            self.contacts.push(Contact {
-                source: answer.source,
-                first_heard,
-            });
+            self.contacts.push(Contact { source: answer.source, first_heard });
             self.changed = true;
         }
         let told_all = answer.process.and_then(|created| {
             self.note_process(created, first_heard, answer.complete && unread == 0, now)
         });
         let Some(first_heard) = first_heard else {
-            let standing = if self.met {
-                Standing::Prior
-            } else {
-                Standing::Whole
-            };
+            let standing = if self.met { Standing::Prior } else { Standing::Whole };
             return Newcomers::Are(standing);
         };
         if !self.met {
@@ -204,9 +195,7 @@ impl Runtime {
         }
         self.changed = true;
         let is_successor = first_heard.is_some_and(|heard| created > heard);
-        let is_another = self
-            .last_restart
-            .is_none_or(|last| created.since(last) > SAME_RESTART);
+        let is_another = self.last_restart.is_none_or(|last| created.since(last) > SAME_RESTART);
         if is_successor && is_another {
             self.restarts += 1;
             self.last_restart = Some(created);
@@ -215,11 +204,7 @@ impl Runtime {
             let oldest = (0..self.processes.len()).min_by_key(|i| self.processes[*i].last_heard);
             self.processes.swap_remove(oldest.unwrap_or(0));
         }
-        self.processes.push(Process {
-            created,
-            told_all: tells_all,
-            last_heard: now.mono,
-        });
+        self.processes.push(Process { created, told_all: tells_all, last_heard: now.mono });
         None
     }
 

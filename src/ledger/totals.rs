@@ -184,11 +184,7 @@ impl Workflows {
 
     /// Puts back a row that the state store kept. Rows come in the order of their numbers.
     pub(super) fn push(&mut self, row: Workflow) -> usize {
-        let key = (
-            row.runtime,
-            Arc::clone(&row.app_id),
-            Arc::clone(&row.workflow_name),
-        );
+        let key = (row.runtime, Arc::clone(&row.app_id), Arc::clone(&row.workflow_name));
         self.index.insert(key, self.rows.len());
         self.rows.push(row);
         self.rows.len() - 1
@@ -229,12 +225,7 @@ impl Users {
         let followed = max_shown.saturating_mul(FOLLOWED_PER_SHOWN);
         let candidates = [
             (runtime, Arc::clone(app_id), Arc::clone(user_id), followed),
-            (
-                runtime,
-                Arc::clone(app_id),
-                OTHER.into(),
-                followed.saturating_mul(2),
-            ),
+            (runtime, Arc::clone(app_id), OTHER.into(), followed.saturating_mul(2)),
             (runtime, OTHER.into(), OTHER.into(), usize::MAX),
         ];
         for (runtime, app_id, user_id, room) in candidates {
@@ -247,15 +238,7 @@ impl Users {
                 let (runtime, app_id, user_id) = key;
                 let birth = if shown { birth() } else { 0 };
                 let (total, folded) = (Spending::default(), Spending::default());
-                return self.push(User {
-                    runtime,
-                    app_id,
-                    user_id,
-                    total,
-                    folded,
-                    shown,
-                    birth,
-                });
+                return self.push(User { runtime, app_id, user_id, total, folded, shown, birth });
             }
         }
         0
@@ -263,11 +246,7 @@ impl Users {
 
     /// Puts back a row that the state store kept. Rows come in the order of their numbers.
     pub(super) fn push(&mut self, row: User) -> usize {
-        let key = (
-            row.runtime,
-            Arc::clone(&row.app_id),
-            Arc::clone(&row.user_id),
-        );
+        let key = (row.runtime, Arc::clone(&row.app_id), Arc::clone(&row.user_id));
         self.index.insert(key, self.rows.len());
         self.shown += usize::from(row.shown && &*row.user_id != OTHER);
         self.rows.push(row);
@@ -300,9 +279,7 @@ impl Users {
     pub(super) fn promote(&mut self, mut birth: impl FnMut() -> Birth) -> Vec<usize> {
         let by_cost = |row: &usize| (self.rows[*row].total.cost, self.rows[*row].total.tokens);
         let named = |row: &usize| &*self.rows[*row].user_id != OTHER;
-        let hidden = (0..self.rows.len())
-            .filter(|row| !self.rows[*row].shown)
-            .max_by_key(by_cost);
+        let hidden = (0..self.rows.len()).filter(|row| !self.rows[*row].shown).max_by_key(by_cost);
         let shown = (0..self.rows.len())
             .filter(|row| self.rows[*row].shown)
             .filter(named)
@@ -319,10 +296,8 @@ impl Users {
         self.rows[falling].shown = false;
         self.rows[rising].shown = true;
         self.rows[rising].birth = birth();
-        let (runtime, app_id) = (
-            self.rows[falling].runtime,
-            Arc::clone(&self.rows[falling].app_id),
-        );
+        let (runtime, app_id) =
+            (self.rows[falling].runtime, Arc::clone(&self.rows[falling].app_id));
         let other = self.find_or_add(runtime, &app_id, &OTHER.into(), self.shown, birth);
         self.rows[other].total.add(&own);
         vec![rising, falling, other]

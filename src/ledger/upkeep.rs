@@ -20,9 +20,7 @@ impl Ledger {
             self.evict(no);
             self.tally.evicted_by_age += 1;
         }
-        let swept = self
-            .last_sweep
-            .is_some_and(|at| now.mono.since(at) < SWEEP_INTERVAL);
+        let swept = self.last_sweep.is_some_and(|at| now.mono.since(at) < SWEEP_INTERVAL);
         if !swept {
             self.last_sweep = Some(now.mono);
             self.forget_evicted(now);
@@ -55,11 +53,7 @@ impl Ledger {
             .chats
             .values()
             .copied()
-            .filter(|no| {
-                self.chats
-                    .get(no)
-                    .is_some_and(|c| !c.absent && c.answer != answer)
-            })
+            .filter(|no| self.chats.get(no).is_some_and(|c| !c.absent && c.answer != answer))
             .collect();
         for no in missing {
             self.mark_absent(no, now);
@@ -92,10 +86,7 @@ impl Ledger {
                 continue;
             };
             // Workers answer in turns, so a chat is missing from the answers of all but its own.
-            let patience = self
-                .settings
-                .lost_after
-                .saturating_mul(runtime.workers(now));
+            let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
             if chat.absent && now.mono.since(chat.absent_since) >= patience {
                 overdue.push((*no, Phase::Lost));
             } else if chat.is_resumed() && now.mono.since(chat.moved) >= self.settings.quiet_after {
@@ -166,7 +157,6 @@ impl Ledger {
                 self.dirty.chats.insert(no);
             }
         }
-        self.names
-            .retain(|name| std::sync::Arc::strong_count(name) > 1);
+        self.names.retain(|name| std::sync::Arc::strong_count(name) > 1);
     }
 }

@@ -6,21 +6,17 @@ use super::view::{CHAT, ChatRow, View, counter};
 use crate::model::{Count, Counters};
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
-    &total(
-        "mozaiks_chat_agent_turns_total",
-        "Agent turns finished in the chat.",
-        |view, out| counters(view, out, |c| c.get(Count::Turns).into()),
-    ),
+    &total("mozaiks_chat_agent_turns_total", "Agent turns finished in the chat.", |view, out| {
+        counters(view, out, |c| c.get(Count::Turns).into());
+    }),
     &total(
         "mozaiks_chat_tool_calls_total",
         "Tool calls of the chat, failed ones included.",
         |view, out| counters(view, out, |c| c.get(Count::ToolCalls).into()),
     ),
-    &total(
-        "mozaiks_chat_errors_total",
-        "Failed tool calls of the chat.",
-        |view, out| counters(view, out, |c| c.get(Count::Errors).into()),
-    ),
+    &total("mozaiks_chat_errors_total", "Failed tool calls of the chat.", |view, out| {
+        counters(view, out, |c| c.get(Count::Errors).into());
+    }),
     &total(
         "mozaiks_chat_prompt_tokens_total",
         "Tokens that the chat sent to models.",
@@ -31,11 +27,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Tokens that models answered the chat with.",
         |view, out| counters(view, out, |c| c.get(Count::CompletionTokens).into()),
     ),
-    &total(
-        "mozaiks_chat_cost_usd_total",
-        "Cost of the chat in US dollars.",
-        cost,
-    ),
+    &total("mozaiks_chat_cost_usd_total", "Cost of the chat in US dollars.", cost),
     &total(
         "mozaiks_chat_cost_total",
         "Cost of the chat in US dollars; second name of mozaiks_chat_cost_usd_total.",
@@ -58,15 +50,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Unix time at which a live chat last did something, in seconds.",
         |view, out| gauges(view, out, |row, _| Some(row.chat.last_update.seconds())),
     ),
-    &gauge(
-        "mozaiks_chat_runtime_seconds",
-        "Time since the start of a live chat.",
-        |view, out| {
-            gauges(view, out, |row, view| {
-                Some(row.chat.runtime_seconds(view.now.wall))
-            });
-        },
-    ),
+    &gauge("mozaiks_chat_runtime_seconds", "Time since the start of a live chat.", |view, out| {
+        gauges(view, out, |row, view| Some(row.chat.runtime_seconds(view.now.wall)));
+    }),
 ];
 
 type Collect = fn(&View<'_>, &mut Samples<'_, 4>);
@@ -90,10 +76,7 @@ fn last_turn(view: &View<'_>, out: &mut Samples<'_, 4>) {
 /// A counter of each chat, and of those that share one series.
 fn counters(view: &View<'_>, out: &mut Samples<'_, 4>, value: fn(&Counters) -> Value) {
     for row in &view.chats {
-        out.put_block(
-            &row.labels,
-            counter(row.hidden, value(row.chat.book.published())),
-        );
+        out.put_block(&row.labels, counter(row.hidden, value(row.chat.book.published())));
     }
     for (labels, counters, birth) in view.folded_chats() {
         out.put_block(&labels, counter(view.ledger.hides(birth), value(&counters)));

@@ -7,13 +7,8 @@ use crate::model::{Count, Counters, Source};
 use crate::telemetry::{OWN_BOUNDS, Target};
 
 /// Every source that may have been heard.
-const SOURCES: [Source; 5] = [
-    Source::Scrape,
-    Source::Logs,
-    Source::Mongodb,
-    Source::Ag2,
-    Source::Receive,
-];
+const SOURCES: [Source; 5] =
+    [Source::Scrape, Source::Logs, Source::Mongodb, Source::Ag2, Source::Receive];
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
     &Family::new(
@@ -23,14 +18,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         ["version"],
         |_, out| out.put([env!("CARGO_PKG_VERSION")], 1_u64),
     ),
-    &target(
-        Type::Counter,
-        "mozaiks_exporter_polls_total",
-        "Polls of the runtime.",
-        |view, out| {
-            targets(view, out, |target| Some(target.polls.into()));
-        },
-    ),
+    &target(Type::Counter, "mozaiks_exporter_polls_total", "Polls of the runtime.", |view, out| {
+        targets(view, out, |target| Some(target.polls.into()));
+    }),
     &Family::new(
         Type::Counter,
         "mozaiks_exporter_poll_failures_total",
@@ -68,9 +58,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "mozaiks_exporter_poll_last_success_timestamp_seconds",
         "Unix time of the last poll that was answered: the age of what is shown.",
         |view, out| {
-            targets(view, out, |target| {
-                target.last_success.map(|t| t.seconds().into())
-            });
+            targets(view, out, |target| target.last_success.map(|t| t.seconds().into()));
         },
     ),
     &target(
@@ -113,7 +101,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "What is published minus what this source alone would say, over the chats it knows.",
         ["source", "quantity"],
         |view, out| {
-            for source in SOURCES {
+            for source in heard(view) {
                 let Some((published, account)) = view.ledger.drift(source) else {
                     continue;
                 };
@@ -129,16 +117,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Snapshots that were below what the same life of the chat had shown before.",
         ["source"],
         |view, out| {
-            for source in SOURCES {
-                if view
-                    .ledger
-                    .runtimes()
-                    .iter()
-                    .any(|runtime| runtime.has_heard(source))
-                {
-                    let regressions = view.ledger.tally().regressions.get(&source);
-                    out.put([source.label()], regressions.copied().unwrap_or(0));
-                }
+            for source in heard(view) {
+                let regressions = view.ledger.tally().regressions.get(&source);
+                out.put([source.label()], regressions.copied().unwrap_or(0));
             }
         },
     ),
@@ -176,12 +157,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Samples in the last exposition.",
         |view, out| out.put([], view.numbers.answers.series),
     ),
-    &plain(
-        Type::Gauge,
-        "mozaiks_exporter_series_limit",
-        "The series budget.",
-        |view, out| out.put([], view.show.max_series),
-    ),
+    &plain(Type::Gauge, "mozaiks_exporter_series_limit", "The series budget.", |view, out| {
+        out.put([], view.show.max_series);
+    }),
     &Family::new(
         Type::Counter,
         "mozaiks_exporter_series_folded_total",
@@ -286,6 +264,12 @@ const fn plain(
     Family::new(kind, name, help, [], collect)
 }
 
+/// The sources that have told anything yet.
+fn heard(view: &View<'_>) -> impl Iterator<Item = Source> {
+    let runtimes = view.ledger.runtimes();
+    SOURCES.into_iter().filter(|source| runtimes.iter().any(|r| r.has_heard(*source)))
+}
+
 fn targets(view: &View<'_>, out: &mut Samples<'_, 1>, value: impl Fn(&Target) -> Option<Value>) {
     for (name, target) in &view.numbers.targets {
         if let Some(value) = value(target) {
@@ -307,10 +291,7 @@ fn by_reason(
 }
 
 /// `a - b` by quantity.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a drift is looked at, not counted with"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a drift is looked at, not counted with")]
 fn drift(a: &Counters, b: &Counters) -> [(&'static str, f64); 6] {
     let count = |count| a.get(count) as f64 - b.get(count) as f64;
     [

@@ -88,11 +88,7 @@ pub(super) struct Opening {
 impl Exposition {
     /// An empty text with room for about `capacity` bytes.
     pub fn new(format: Format, capacity: usize) -> Self {
-        Self {
-            text: Vec::with_capacity(capacity),
-            format,
-            samples: 0,
-        }
+        Self { text: Vec::with_capacity(capacity), format, samples: 0 }
     }
 
     /// Ends the text. Returns it with the number of samples in it.
@@ -105,15 +101,11 @@ impl Exposition {
 
     /// Writes the metadata of a family.
     pub(super) fn open(&mut self, family: &dyn Definition) -> Opening {
-        let opening = Opening {
-            start: self.text.len(),
-            samples: self.samples,
-        };
+        let opening = Opening { start: self.text.len(), samples: self.samples };
         let name = match (self.format, family.kind()) {
-            (Format::OpenMetrics, Type::Counter) => family
-                .name()
-                .strip_suffix("_total")
-                .unwrap_or(family.name()),
+            (Format::OpenMetrics, Type::Counter) => {
+                family.name().strip_suffix("_total").unwrap_or(family.name())
+            }
             _ => family.name(),
         };
         self.text.extend_from_slice(b"# HELP ");
@@ -168,9 +160,7 @@ pub struct Block<const N: usize> {
 impl<const N: usize> Block<N> {
     /// Escapes the values. `runtime` goes first where it is given.
     pub fn new(names: [&'static str; N], values: [&str; N], runtime: Option<&str>) -> Self {
-        let mut block = Self {
-            text: Vec::with_capacity(64),
-        };
+        let mut block = Self { text: Vec::with_capacity(64) };
         block.fill(names, values, runtime);
         block
     }
@@ -205,12 +195,7 @@ impl<'a, const N: usize> Samples<'a, N> {
         name: &'static str,
         labels: [&'static str; N],
     ) -> Self {
-        Self {
-            out,
-            name,
-            labels,
-            block: Block::default(),
-        }
+        Self { out, name, labels, block: Block::default() }
     }
 
     /// One sample.
@@ -221,14 +206,12 @@ impl<'a, const N: usize> Samples<'a, N> {
     /// One sample of a runtime that is named.
     pub fn put_of(&mut self, runtime: Option<&str>, labels: [&str; N], value: impl Into<Value>) {
         self.block.fill(self.labels, labels, runtime);
-        self.out
-            .sample(self.name, "", &self.block.text, None, value.into());
+        self.out.sample(self.name, "", &self.block.text, None, value.into());
     }
 
     /// One sample whose labels are written already.
     pub fn put_block(&mut self, block: &Block<N>, value: impl Into<Value>) {
-        self.out
-            .sample(self.name, "", &block.text, None, value.into());
+        self.out.sample(self.name, "", &block.text, None, value.into());
     }
 
     /// All samples of one histogram with these bounds; zeros where it is hidden.
@@ -246,38 +229,22 @@ impl<'a, const N: usize> Samples<'a, N> {
         for (bound, count) in bounds.iter().zip(histogram.cumulative(bounds)) {
             // OpenMetrics wants `1.0`; one spelling in both formats keeps the series the same.
             let le = format!("{bound:?}");
-            self.out
-                .sample(name, "_bucket", labels, Some(&le), count.into());
+            self.out.sample(name, "_bucket", labels, Some(&le), count.into());
         }
-        self.out.sample(
-            name,
-            "_bucket",
-            labels,
-            Some("+Inf"),
-            histogram.count().into(),
-        );
-        self.out
-            .sample(name, "_sum", labels, None, histogram.sum_seconds().into());
-        self.out
-            .sample(name, "_count", labels, None, histogram.count().into());
+        self.out.sample(name, "_bucket", labels, Some("+Inf"), histogram.count().into());
+        self.out.sample(name, "_sum", labels, None, histogram.sum_seconds().into());
+        self.out.sample(name, "_count", labels, None, histogram.count().into());
     }
 }
 
 /// Escapes a label's value: backslash, quote and line feed, in both formats.
 fn escape(text: &mut Vec<u8>, value: &str) {
     let mut rest = value.as_bytes();
-    while let Some(at) = rest
-        .iter()
-        .position(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
-    {
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
         let (plain, special) = rest.split_at(at);
         text.extend_from_slice(plain);
         text.push(b'\\');
-        text.push(if special[0] == b'\n' {
-            b'n'
-        } else {
-            special[0]
-        });
+        text.push(if special[0] == b'\n' { b'n' } else { special[0] });
         rest = &special[1..];
     }
     text.extend_from_slice(rest);

@@ -45,15 +45,7 @@ impl<const N: usize> Family<N> {
         labels: [&'static str; N],
         collect: fn(&View<'_>, &mut Samples<'_, N>),
     ) -> Self {
-        Self {
-            name,
-            help,
-            kind,
-            labels,
-            compat: false,
-            by_runtime: false,
-            collect,
-        }
+        Self { name, help, kind, labels, compat: false, by_runtime: false, collect }
     }
 
     /// A second name of another family; can be switched off.

@@ -21,16 +21,10 @@ pub use view::{Show, UserPolicy, View};
 
 /// All families, in the order in which they are shown.
 pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
-    [
-        plain::FAMILIES,
-        workflows::FAMILIES,
-        chats::FAMILIES,
-        exporter::FAMILIES,
-        process::FAMILIES,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    [plain::FAMILIES, workflows::FAMILIES, chats::FAMILIES, exporter::FAMILIES, process::FAMILIES]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Writes everything there is to show, and says how many samples it is.
@@ -56,29 +50,16 @@ mod tests {
             assert!(names.insert(name), "{name} is defined twice");
             let is_name = |s: &str| {
                 !s.is_empty()
-                    && s.bytes()
-                        .all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b))
+                    && s.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b))
             };
             assert!(is_name(name), "{name}");
-            assert!(
-                family.labels().iter().all(|label| is_name(label)),
-                "labels of {name}"
-            );
-            assert!(
-                !family.help().contains(['"', '\\', '\n']),
-                "help of {name} needs escaping"
-            );
-            assert!(
-                family.help().ends_with('.'),
-                "help of {name} is no sentence"
-            );
+            assert!(family.labels().iter().all(|label| is_name(label)), "labels of {name}");
+            assert!(!family.help().contains(['"', '\\', '\n']), "help of {name} needs escaping");
+            assert!(family.help().ends_with('.'), "help of {name} is no sentence");
             let counts = family.kind() == Type::Counter;
             assert_eq!(name.ends_with("_total"), counts, "{name}");
             let has_runtime = family.labels().contains(&"runtime");
-            assert!(
-                !(has_runtime && family.is_by_runtime()),
-                "{name} has runtime twice"
-            );
+            assert!(!(has_runtime && family.is_by_runtime()), "{name} has runtime twice");
         }
     }
 }

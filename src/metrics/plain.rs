@@ -11,16 +11,8 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Live chats of all runtimes that answer.",
         [],
         |view, out| {
-            if view
-                .ledger
-                .runtimes()
-                .iter()
-                .any(|runtime| runtime.up == Some(true))
-            {
-                let live = view
-                    .ledger
-                    .live_chats()
-                    .filter(|chat| view.is_up(chat.runtime));
+            if view.ledger.runtimes().iter().any(|runtime| runtime.up == Some(true)) {
+                let live = view.ledger.live_chats().filter(|chat| view.is_up(chat.runtime));
                 out.put([], live.count());
             }
         },
@@ -31,19 +23,8 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Chats that the ledger holds, live and ended, until they are evicted.",
         [],
         |view, out| {
-            if view
-                .ledger
-                .runtimes()
-                .iter()
-                .any(crate::ledger::Runtime::is_met)
-            {
-                out.put(
-                    [],
-                    view.ledger
-                        .chats()
-                        .filter(|chat| view.is_met(chat.runtime))
-                        .count(),
-                );
+            if view.ledger.runtimes().iter().any(crate::ledger::Runtime::is_met) {
+                out.put([], view.ledger.chats().filter(|chat| view.is_met(chat.runtime)).count());
             }
         },
     ),
@@ -53,12 +34,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Whether the runtime answered its last poll.",
         ["runtime"],
         |view, out| {
-            for runtime in view
-                .ledger
-                .runtimes()
-                .iter()
-                .filter(|runtime| runtime.configured)
-            {
+            for runtime in view.ledger.runtimes().iter().filter(|runtime| runtime.configured) {
                 if let Some(up) = runtime.up {
                     out.put([&runtime.name], up);
                 }
@@ -71,12 +47,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Starts of new processes of the runtime that were seen.",
         ["runtime"],
         |view, out| {
-            for runtime in view
-                .ledger
-                .runtimes()
-                .iter()
-                .filter(|r| r.has_heard(Source::Scrape))
-            {
+            for runtime in view.ledger.runtimes().iter().filter(|r| r.has_heard(Source::Scrape)) {
                 out.put([&runtime.name], runtime.restarts);
             }
         },
@@ -124,12 +95,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
 fn healths<'v>(
     view: &'v View<'_>,
 ) -> impl Iterator<Item = (&'v str, &'v crate::telemetry::Health)> + 'v {
-    (0_u16..)
-        .map(RuntimeId)
-        .zip(view.ledger.runtimes())
-        .filter_map(|(id, runtime)| {
-            let target = view.numbers.targets.get(&*runtime.name)?;
-            let health = target.health.as_ref().filter(|_| view.is_up(id))?;
-            Some((&*runtime.name, health))
-        })
+    (0_u16..).map(RuntimeId).zip(view.ledger.runtimes()).filter_map(|(id, runtime)| {
+        let target = view.numbers.targets.get(&*runtime.name)?;
+        let health = target.health.as_ref().filter(|_| view.is_up(id))?;
+        Some((&*runtime.name, health))
+    })
 }

@@ -42,12 +42,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "File descriptors that the exporter may have open.",
         |view, out| value(view, out, "process_max_fds"),
     ),
-    &process(
-        Type::Gauge,
-        "process_threads",
-        "Threads of the exporter.",
-        |view, out| value(view, out, "process_threads"),
-    ),
+    &process(Type::Gauge, "process_threads", "Threads of the exporter.", |view, out| {
+        value(view, out, "process_threads");
+    }),
     &process(
         Type::Gauge,
         "process_start_time_seconds",

@@ -31,20 +31,13 @@ pub fn reference() -> String {
 }
 
 fn row(text: &mut String, family: &dyn Definition) -> std::fmt::Result {
-    let mut labels: Vec<String> = family
-        .labels()
-        .iter()
-        .map(|label| format!("`{label}`"))
-        .collect();
+    let mut labels: Vec<String> =
+        family.labels().iter().map(|label| format!("`{label}`")).collect();
     if family.is_by_runtime() {
         labels.insert(0, "(`runtime`)".into());
     }
     let (name, kind, help) = (family.name(), family.kind().name(), family.help());
-    writeln!(
-        text,
-        "| `{name}` | {kind} | {} | {help} |",
-        labels.join(", ")
-    )
+    writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", "))
 }
 
 #[cfg(test)]
@@ -57,9 +50,6 @@ mod tests {
             std::fs::write(path, &text).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            kept == text,
-            "docs/metrics.md is out of step: UPDATE_GOLDEN=1 cargo test --lib"
-        );
+        assert!(kept == text, "docs/metrics.md is out of step: UPDATE_GOLDEN=1 cargo test --lib");
     }
 }

@@ -98,12 +98,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Looks at the ledger once, for all families.
     pub fn new(ledger: &'a Ledger, numbers: &'a Numbers, show: &'a Show, now: Instant) -> Self {
-        let several = ledger
-            .runtimes()
-            .iter()
-            .filter(|runtime| runtime.configured)
-            .count()
-            > 1;
+        let several = ledger.runtimes().iter().filter(|runtime| runtime.configured).count() > 1;
         let mut view = Self {
             ledger,
             numbers,
@@ -129,16 +124,12 @@ impl<'a> View<'a> {
 
     /// Whether the series of a runtime may be shown.
     pub(super) fn is_met(&self, id: RuntimeId) -> bool {
-        self.ledger
-            .runtime(id)
-            .is_some_and(crate::ledger::Runtime::is_met)
+        self.ledger.runtime(id).is_some_and(crate::ledger::Runtime::is_met)
     }
 
     /// Whether a runtime answered its last poll.
     pub(super) fn is_up(&self, id: RuntimeId) -> bool {
-        self.ledger
-            .runtime(id)
-            .is_some_and(|runtime| runtime.up == Some(true))
+        self.ledger.runtime(id).is_some_and(|runtime| runtime.up == Some(true))
     }
 
     fn chat_rows(&self) -> Vec<ChatRow<'a>> {
@@ -147,21 +138,12 @@ impl<'a> View<'a> {
         // of the same id; its series would be the same twice.
         let mut seen = HashSet::new();
         let unify = !self.several && self.ledger.runtimes().len() > 1;
-        for chat in self
-            .ledger
-            .chats()
-            .filter(|c| !c.folded && self.is_met(c.runtime))
-        {
+        for chat in self.ledger.chats().filter(|c| !c.folded && self.is_met(c.runtime)) {
             if unify && !seen.insert((&chat.chat_id, &chat.app_id, &chat.workflow_name)) {
                 continue;
             }
             let user_id = self.show.users.show(&chat.user_id);
-            let values = [
-                &*chat.chat_id,
-                &*chat.app_id,
-                &*chat.workflow_name,
-                &*user_id,
-            ];
+            let values = [&*chat.chat_id, &*chat.app_id, &*chat.workflow_name, &*user_id];
             rows.push(ChatRow {
                 chat,
                 labels: Block::new(CHAT, values, self.runtime_label(chat.runtime)),
@@ -192,27 +174,16 @@ impl<'a> View<'a> {
 
     fn workflow_rows(&self) -> Vec<WorkflowRow<'a>> {
         let mut users: HashMap<(RuntimeId, &str, &str), HashSet<&str>> = HashMap::new();
-        for chat in self
-            .ledger
-            .live_chats()
-            .filter(|chat| self.is_up(chat.runtime))
-        {
+        for chat in self.ledger.live_chats().filter(|chat| self.is_up(chat.runtime)) {
             let key = (chat.runtime, &*chat.app_id, &*chat.workflow_name);
             users.entry(key).or_default().insert(&chat.user_id);
         }
         let mut rows: Vec<WorkflowRow<'a>> = Vec::new();
         let mut index: HashMap<(&str, &str), usize> = HashMap::new();
-        for row in self
-            .ledger
-            .workflows()
-            .iter()
-            .filter(|row| self.is_met(row.runtime))
-        {
+        for row in self.ledger.workflows().iter().filter(|row| self.is_met(row.runtime)) {
             let key = (row.runtime, &*row.app_id, &*row.workflow_name);
             let users = users.get(&key).map_or(0, HashSet::len);
-            let known = index
-                .get(&(&*row.app_id, &*row.workflow_name))
-                .filter(|_| !self.several);
+            let known = index.get(&(&*row.app_id, &*row.workflow_name)).filter(|_| !self.several);
             if let Some(known) = known {
                 let known = &mut rows[*known];
                 known.row.to_mut().merge(row);

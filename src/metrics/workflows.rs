@@ -13,13 +13,9 @@ const USER: [&str; 2] = ["app_id", "user_id"];
 const AGENT: [&str; 4] = ["app_id", "workflow_name", "agent_name", "model"];
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
-    &total(
-        "mozaiks_workflow_starts_total",
-        "Chats that began.",
-        |view, out| {
-            counters(view, out, |row| row.row.starts.into());
-        },
-    ),
+    &total("mozaiks_workflow_starts_total", "Chats that began.", |view, out| {
+        counters(view, out, |row| row.row.starts.into());
+    }),
     &Family::new(
         Type::Counter,
         "mozaiks_workflow_ends_total",
@@ -37,59 +33,35 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         },
     )
     .by_runtime(),
-    &gauge(
-        "mozaiks_workflow_active_chats",
-        "Chats that are live.",
-        |view, out| {
-            for row in view.workflows.iter().filter(|row| row.up) {
-                out.put_of(row.runtime, names(row), row.row.active);
-            }
-        },
-    ),
-    &total(
-        "mozaiks_workflow_agent_turns_total",
-        "Agent turns finished.",
-        |view, out| {
-            counters(view, out, |row| row.row.totals.get(Count::Turns).into());
-        },
-    ),
+    &gauge("mozaiks_workflow_active_chats", "Chats that are live.", |view, out| {
+        for row in view.workflows.iter().filter(|row| row.up) {
+            out.put_of(row.runtime, names(row), row.row.active);
+        }
+    }),
+    &total("mozaiks_workflow_agent_turns_total", "Agent turns finished.", |view, out| {
+        counters(view, out, |row| row.row.totals.get(Count::Turns).into());
+    }),
     &total(
         "mozaiks_workflow_tool_calls_total",
         "Tool calls, failed ones included.",
         |view, out| counters(view, out, |row| row.row.totals.get(Count::ToolCalls).into()),
     ),
-    &total(
-        "mozaiks_workflow_errors_total",
-        "Failed tool calls.",
-        |view, out| {
-            counters(view, out, |row| row.row.totals.get(Count::Errors).into());
-        },
-    ),
-    &total(
-        "mozaiks_workflow_prompt_tokens_total",
-        "Tokens sent to models.",
-        |view, out| {
-            counters(view, out, |row| {
-                row.row.totals.get(Count::PromptTokens).into()
-            });
-        },
-    ),
+    &total("mozaiks_workflow_errors_total", "Failed tool calls.", |view, out| {
+        counters(view, out, |row| row.row.totals.get(Count::Errors).into());
+    }),
+    &total("mozaiks_workflow_prompt_tokens_total", "Tokens sent to models.", |view, out| {
+        counters(view, out, |row| row.row.totals.get(Count::PromptTokens).into());
+    }),
     &total(
         "mozaiks_workflow_completion_tokens_total",
         "Tokens that models answered with.",
         |view, out| {
-            counters(view, out, |row| {
-                row.row.totals.get(Count::CompletionTokens).into()
-            });
+            counters(view, out, |row| row.row.totals.get(Count::CompletionTokens).into());
         },
     ),
-    &total(
-        "mozaiks_workflow_cost_usd_total",
-        "Cost in US dollars.",
-        |view, out| {
-            counters(view, out, |row| row.row.totals.cost.into());
-        },
-    ),
+    &total("mozaiks_workflow_cost_usd_total", "Cost in US dollars.", |view, out| {
+        counters(view, out, |row| row.row.totals.cost.into());
+    }),
     &total(
         "mozaiks_workflow_unpriced_tokens_total",
         "Tokens that came without cost: a price table that lacks a model shows here.",
@@ -108,15 +80,11 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         },
     )
     .by_runtime(),
-    &gauge(
-        "mozaiks_concurrent_users",
-        "Users with a live chat.",
-        |view, out| {
-            for row in view.workflows.iter().filter(|row| row.up) {
-                out.put_of(row.runtime, names(row), row.users);
-            }
-        },
-    ),
+    &gauge("mozaiks_concurrent_users", "Users with a live chat.", |view, out| {
+        for row in view.workflows.iter().filter(|row| row.up) {
+            out.put_of(row.runtime, names(row), row.users);
+        }
+    }),
     &Family::new(
         Type::Histogram(TURN_BOUNDS),
         "mozaiks_agent_turn_duration_seconds",
@@ -137,25 +105,15 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Agent turns whose duration was not seen: what mozaiks_agent_turn_duration_seconds lacks.",
         |view, out| counters(view, out, |row| row.row.turns_unobserved.into()),
     ),
-    &user_total(
-        "mozaiks_user_chats_total",
-        "Chats that the user began.",
-        |view, out| {
-            spent(view, out, |row| row.spent.chats.into());
-        },
-    ),
-    &user_total(
-        "mozaiks_user_tokens_total",
-        "Tokens that the user spent.",
-        |view, out| {
-            spent(view, out, |row| row.spent.tokens.into());
-        },
-    ),
-    &user_total(
-        "mozaiks_user_cost_usd_total",
-        "Cost of the user in US dollars.",
-        |view, out| spent(view, out, |row| row.spent.cost.into()),
-    ),
+    &user_total("mozaiks_user_chats_total", "Chats that the user began.", |view, out| {
+        spent(view, out, |row| row.spent.chats.into());
+    }),
+    &user_total("mozaiks_user_tokens_total", "Tokens that the user spent.", |view, out| {
+        spent(view, out, |row| row.spent.tokens.into());
+    }),
+    &user_total("mozaiks_user_cost_usd_total", "Cost of the user in US dollars.", |view, out| {
+        spent(view, out, |row| row.spent.cost.into());
+    }),
     &Family::new(
         Type::Counter,
         "mozaiksai_workflow_starts_total",

@@ -37,10 +37,7 @@ impl Mono {
     /// The point `age` before `self`.
     #[must_use]
     pub fn minus(self, age: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -79,9 +76,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// Starts the forward-only clock.
     pub fn start() -> Self {
-        Self {
-            start: std::time::Instant::now(),
-        }
+        Self { start: std::time::Instant::now() }
     }
 }
 
@@ -94,9 +89,6 @@ impl Clock for SystemClock {
             }
         };
         let mono = i64::try_from(self.start.elapsed().as_micros()).unwrap_or(i64::MAX);
-        Instant {
-            wall: Timestamp(wall),
-            mono: Mono(mono),
-        }
+        Instant { wall: Timestamp(wall), mono: Mono(mono) }
     }
 }

@@ -59,13 +59,8 @@ impl Count {
     /// How many there are.
     pub const LEN: usize = 5;
     /// All of them, in the order of [`Counters::counts`].
-    pub const ALL: [Self; Self::LEN] = [
-        Self::Turns,
-        Self::ToolCalls,
-        Self::Errors,
-        Self::PromptTokens,
-        Self::CompletionTokens,
-    ];
+    pub const ALL: [Self; Self::LEN] =
+        [Self::Turns, Self::ToolCalls, Self::Errors, Self::PromptTokens, Self::CompletionTokens];
 }
 
 /// The running totals of one chat, workflow or account.
@@ -85,8 +80,7 @@ impl Counters {
 
     /// Prompt and completion tokens.
     pub fn tokens(&self) -> u64 {
-        self.get(Count::PromptTokens)
-            .saturating_add(self.get(Count::CompletionTokens))
+        self.get(Count::PromptTokens).saturating_add(self.get(Count::CompletionTokens))
     }
 
     /// Whether nothing was counted.
@@ -106,11 +100,7 @@ impl Counters {
     #[must_use]
     pub fn raise_to(&mut self, other: &Self) -> Counters {
         let mut rise = Self::default();
-        for ((mine, theirs), rise) in self
-            .counts
-            .iter_mut()
-            .zip(other.counts)
-            .zip(&mut rise.counts)
+        for ((mine, theirs), rise) in self.counts.iter_mut().zip(other.counts).zip(&mut rise.counts)
         {
             *rise = theirs.saturating_sub(*mine);
             *mine = (*mine).max(theirs);

@@ -22,9 +22,7 @@ impl NameRule {
 
     /// Names of at most `max_bytes` bytes of UTF-8, at least [`NameRule::SHORTEST`].
     pub fn new(max_bytes: usize) -> Self {
-        Self {
-            max_bytes: max_bytes.max(Self::SHORTEST),
-        }
+        Self { max_bytes: max_bytes.max(Self::SHORTEST) }
     }
 
     /// Brings a name into bounds.
@@ -33,11 +31,8 @@ impl NameRule {
     /// so that two names never become one. NUL, which ends the input for Prometheus' scanner,
     /// becomes U+FFFD. An empty name stays empty.
     pub fn bound(self, name: Cow<'_, str>) -> Cow<'_, str> {
-        let name = if name.contains('\0') {
-            Cow::Owned(name.replace('\0', "\u{fffd}"))
-        } else {
-            name
-        };
+        let name =
+            if name.contains('\0') { Cow::Owned(name.replace('\0', "\u{fffd}")) } else { name };
         if name.len() <= self.max_bytes {
             return name;
         }
@@ -46,13 +41,7 @@ impl NameRule {
         let mut cut = String::with_capacity(self.max_bytes);
         cut.push_str(name.get(..keep).unwrap_or_default());
         cut.push('~');
-        cut.extend(
-            digest
-                .as_ref()
-                .iter()
-                .take(DIGEST_CHARS / 2)
-                .map(|byte| format!("{byte:02x}")),
-        );
+        cut.extend(digest.as_ref().iter().take(DIGEST_CHARS / 2).map(|byte| format!("{byte:02x}")));
         Cow::Owned(cut)
     }
 

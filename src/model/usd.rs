@@ -70,10 +70,7 @@ impl Usd {
     }
 
     /// The nearest double, in dollars.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "exact below 2^53, decimal text above"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53, decimal text above")]
     pub fn as_f64(self) -> f64 {
         if self.0 < EXACT_DOUBLE {
             // Both operands are exact, and IEEE division rounds to nearest.
@@ -136,11 +133,7 @@ impl FromStr for Usd {
             pico = pico.saturating_add(u128::from(digit - b'0') * worth);
             worth /= 10;
         }
-        if rest
-            .as_bytes()
-            .get(PLACES)
-            .is_some_and(|digit| *digit >= b'5')
-        {
+        if rest.as_bytes().get(PLACES).is_some_and(|digit| *digit >= b'5') {
             pico = pico.saturating_add(1);
         }
         Ok(Self(pico))

@@ -19,10 +19,7 @@ pub(super) struct Payload {
 
 impl Payload {
     pub(super) fn new(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            on_last: None,
-        }
+        Self { bytes: bytes.into(), on_last: None }
     }
 
     /// Calls back when the last piece is handed to the connection. Never, if it breaks before.
@@ -33,10 +30,7 @@ impl Payload {
 
     /// The same with other bytes.
     pub(super) fn map_bytes(self, map: impl FnOnce(Bytes) -> Vec<u8>) -> Self {
-        Self {
-            bytes: map(self.bytes).into(),
-            on_last: self.on_last,
-        }
+        Self { bytes: map(self.bytes).into(), on_last: self.on_last }
     }
 
     pub(super) fn len(&self) -> usize {

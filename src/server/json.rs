@@ -74,9 +74,7 @@ pub(super) fn aggregate(ledger: &Ledger, users: &UserPolicy, now: Timestamp) -> 
     for chat in shown(ledger) {
         sum.add(chat.book.published());
     }
-    let chats: Vec<_> = shown(ledger)
-        .map(|chat| chat_body(chat, users, now))
-        .collect();
+    let chats: Vec<_> = shown(ledger).map(|chat| chat_body(chat, users, now)).collect();
     bytes(&AggregateBody {
         active_chats: shown(ledger).filter(|chat| chat.is_live()).count(),
         tracked_chats: chats.len(),
@@ -92,11 +90,7 @@ pub(super) fn aggregate(ledger: &Ledger, users: &UserPolicy, now: Timestamp) -> 
 
 /// All chats.
 pub(super) fn chats(ledger: &Ledger, users: &UserPolicy, now: Timestamp) -> Vec<u8> {
-    bytes(
-        &shown(ledger)
-            .map(|chat| chat_body(chat, users, now))
-            .collect::<Vec<_>>(),
-    )
+    bytes(&shown(ledger).map(|chat| chat_body(chat, users, now)).collect::<Vec<_>>())
 }
 
 /// One chat, if it is tracked.
@@ -121,23 +115,14 @@ pub(super) fn active_runs(ledger: &Ledger) -> Vec<u8> {
             started_at: chat.started_at().and_then(iso),
         })
         .collect();
-    bytes(&ActiveRunsBody {
-        active_runs: chats.len(),
-        chats,
-    })
+    bytes(&ActiveRunsBody { active_runs: chats.len(), chats })
 }
 
 /// Whether all runtimes answer: `ok`, or `not_ok`.
 pub(super) fn health(ledger: &Ledger, now: Timestamp) -> (bool, Vec<u8>) {
     let well = configured(ledger).all(|runtime| runtime.up == Some(true));
     let status = if well { "ok" } else { "not_ok" };
-    (
-        well,
-        bytes(&HealthBody {
-            status,
-            timestamp: iso(now),
-        }),
-    )
+    (well, bytes(&HealthBody { status, timestamp: iso(now) }))
 }
 
 /// Whether each runtime has been asked once, so that what is shown is no first guess.
@@ -147,10 +132,7 @@ pub(super) fn is_ready(ledger: &Ledger) -> bool {
 
 /// Runtimes that are watched.
 pub(super) fn configured(ledger: &Ledger) -> impl Iterator<Item = &Runtime> {
-    ledger
-        .runtimes()
-        .iter()
-        .filter(|runtime| runtime.configured)
+    ledger.runtimes().iter().filter(|runtime| runtime.configured)
 }
 
 pub(super) fn bytes<T: Serialize>(body: &T) -> Vec<u8> {

@@ -56,10 +56,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, mut stop: watch::Rece
             }
         };
         let connection = numbers.fetch_add(1, Ordering::Relaxed);
-        let peer = Peer {
-            address: Some(address.ip()),
-            connection,
-        };
+        let peer = Peer { address: Some(address.ip()), connection };
         let service = {
             let site = Arc::clone(&site);
             service_fn(move |request| {
@@ -92,15 +89,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, mut stop: watch::Rece
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> io::Result<(
-    tokio::net::TcpStream,
-    SocketAddr,
-    tokio::sync::OwnedSemaphorePermit,
-)> {
-    let permit = Arc::clone(room)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+) -> io::Result<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     // Answers are written whole; waiting for more would only delay them. Not vital if refused.
     stream.set_nodelay(true).ok();

@@ -28,8 +28,7 @@ pub(super) fn format(headers: &HeaderMap) -> Option<Format> {
             best = Some((quality, format));
         }
     }
-    best.map(|(_, format)| format)
-        .filter(|format| !(refused_text && *format == Format::Text))
+    best.map(|(_, format)| format).filter(|format| !(refused_text && *format == Format::Text))
 }
 
 /// Whether the answer may be compressed with gzip.
@@ -68,19 +67,14 @@ fn ranges(header: &str) -> impl Iterator<Item = (&str, f32)> {
         let quality = range.split(';').skip(1).find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
             let is_quality = name.trim().eq_ignore_ascii_case("q");
-            is_quality
-                .then(|| value.trim().parse::<f32>().ok())
-                .flatten()
+            is_quality.then(|| value.trim().parse::<f32>().ok()).flatten()
         });
         (range.trim(), quality.unwrap_or(1.0).clamp(0.0, 1.0))
     })
 }
 
 fn joined(headers: &HeaderMap, name: &hyper::header::HeaderName) -> String {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.collect::<Vec<_>>().join(",")
 }
 
@@ -115,14 +109,8 @@ mod tests {
                  escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
                 Some(Format::OpenMetrics),
             ),
-            (
-                "text/html,application/xhtml+xml,*/*;q=0.8",
-                Some(Format::Text),
-            ),
-            (
-                "application/openmetrics-text;version=9.0.0, text/plain",
-                Some(Format::Text),
-            ),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Some(Format::Text)),
+            ("application/openmetrics-text;version=9.0.0, text/plain", Some(Format::Text)),
             ("application/json", None),
             ("text/plain;q=0", None),
             ("text/plain;q=0, */*;q=0.1", None),

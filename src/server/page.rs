@@ -9,10 +9,7 @@ use crate::telemetry::Numbers;
 
 const LINKS: &[(&str, &str)] = &[
     ("/metrics/prometheus", "metrics for Prometheus"),
-    (
-        "/metrics/perf/aggregate",
-        "all chats and their sums as JSON",
-    ),
+    ("/metrics/perf/aggregate", "all chats and their sums as JSON"),
     ("/metrics/perf/chats", "all chats as JSON"),
     ("/health/active-runs", "live chats as JSON"),
     ("/api/health", "whether all runtimes answer"),
@@ -31,11 +28,7 @@ pub(super) fn landing(ledger: &Ledger, numbers: &Numbers, now: Timestamp) -> Str
     );
     let live = ledger.live_chats().count();
     let tracked = ledger.chats().count();
-    let durable = if numbers.store.durable {
-        "kept on disk"
-    } else {
-        "in memory only"
-    };
+    let durable = if numbers.store.durable { "kept on disk" } else { "in memory only" };
     let version = env!("CARGO_PKG_VERSION");
     let written = write!(
         html,
@@ -50,18 +43,12 @@ pub(super) fn landing(ledger: &Ledger, numbers: &Numbers, now: Timestamp) -> Str
                 None => "not asked yet",
             };
             let name = escape(&runtime.name);
-            let last = numbers
-                .targets
-                .get(&*runtime.name)
-                .and_then(|target| target.last_success);
+            let last = numbers.targets.get(&*runtime.name).and_then(|target| target.last_success);
             let last = last.map_or_else(
                 || "never".to_owned(),
                 |at| format!("{} s ago", now.since(at).as_secs()),
             );
-            write!(
-                html,
-                "<tr><td>{name}</td><td>{state}</td><td>{last}</td></tr>"
-            )
+            write!(html, "<tr><td>{name}</td><td>{state}</td><td>{last}</td></tr>")
         })
     })
     .and_then(|()| html.write_str("</table><ul>"))
@@ -76,8 +63,5 @@ pub(super) fn landing(ledger: &Ledger, numbers: &Numbers, now: Timestamp) -> Str
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

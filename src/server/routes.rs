@@ -124,9 +124,7 @@ impl Site {
                 let method = request.method();
                 let detail = format!("{method} is not for this path; GET and HEAD are");
                 let mut response = error(StatusCode::METHOD_NOT_ALLOWED, detail);
-                response
-                    .headers_mut()
-                    .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
                 response
             }
         };
@@ -160,11 +158,7 @@ impl Site {
             Route::ActiveRuns => ok(JSON, json::active_runs(&self.ledger.lock())),
             Route::Health => {
                 let (well, body) = json::health(&self.ledger.lock(), now);
-                let status = if well {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
-                };
+                let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 respond(status, JSON, body)
             }
             Route::Healthy => ok(PLAIN, "mozaiks-exporter is healthy\n"),
@@ -218,42 +212,22 @@ impl Site {
         let encoded = response.headers().contains_key(CONTENT_ENCODING);
         let encoding = if encoded { "gzip" } else { "identity" };
         let answers = &mut self.telemetry.lock().answers;
-        *answers
-            .requests
-            .entry((handler, response.status().as_u16()))
-            .or_default() += 1;
+        *answers.requests.entry((handler, response.status().as_u16())).or_default() += 1;
         *answers.bytes.entry(encoding).or_default() += response.body().len() as u64;
-        answers
-            .durations
-            .entry(handler)
-            .or_default()
-            .observe(OWN_BOUNDS, took.as_secs_f64());
+        answers.durations.entry(handler).or_default().observe(OWN_BOUNDS, took.as_secs_f64());
     }
 }
 
 /// Names the scraper behind a request.
 fn visitor(headers: &HeaderMap, peer: Peer) -> Visitor {
-    let agent = headers
-        .get(USER_AGENT)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    let agent: String = String::from_utf8_lossy(agent)
-        .chars()
-        .take(MAX_AGENT)
-        .collect();
-    let address = peer
-        .address
-        .map(|address| address.to_string())
-        .unwrap_or_default();
+    let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let agent: String = String::from_utf8_lossy(agent).chars().take(MAX_AGENT).collect();
+    let address = peer.address.map(|address| address.to_string()).unwrap_or_default();
     let timeout = headers
         .get(SCRAPE_TIMEOUT)
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Visitor {
-        name: format!("{address} {agent}"),
-        connection: peer.connection,
-        timeout,
-    }
+    Visitor { name: format!("{address} {agent}"), connection: peer.connection, timeout }
 }
 
 fn ok(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Payload> {
@@ -286,8 +260,7 @@ fn respond(
 /// Compresses a body that is worth it for a client that takes it.
 fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
     let (mut head, body) = response.into_parts();
-    head.headers
-        .insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    head.headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
     if body.len() < SMALLEST_GZIP || !negotiate::takes_gzip(wanted) {
         return Response::from_parts(head, body);
     }
@@ -296,7 +269,6 @@ fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Paylo
         let written = encoder.write_all(&bytes).and_then(|()| encoder.finish());
         written.expect("writing to memory does not fail")
     });
-    head.headers
-        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Response::from_parts(head, body)
 }

@@ -75,10 +75,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with its explanation.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: detail.into(),
-        }
+        Self { reason, detail: detail.into() }
     }
 }
 

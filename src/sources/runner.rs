@@ -48,9 +48,7 @@ pub async fn run(mut source: impl Poll, interval: Duration, mut stop: watch::Rec
         let next = pace.next(&result);
         source.paced(next);
         state = Some(announce(source.target(), state.as_ref(), &result));
-        let pause = next
-            .mul_f64(1.0 + JITTER * fastrand::f64())
-            .saturating_sub(asked.elapsed());
+        let pause = next.mul_f64(1.0 + JITTER * fastrand::f64()).saturating_sub(asked.elapsed());
         tokio::select! {
             () = sleep(pause) => {}
             _ = stop.changed() => return,
@@ -69,11 +67,7 @@ struct Pace {
 
 impl Pace {
     fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            failures: 0,
-            busy: [Duration::ZERO; 3],
-        }
+        Self { interval, failures: 0, busy: [Duration::ZERO; 3] }
     }
 
     fn next(&mut self, result: &Result<Polled, Failure>) -> Duration {
@@ -87,9 +81,7 @@ impl Pace {
             }
             Err(_) => {
                 self.failures = self.failures.saturating_add(1);
-                let factor = 1_u32
-                    .checked_shl(self.failures - 1)
-                    .unwrap_or(LONGEST_BACKOFF);
+                let factor = 1_u32.checked_shl(self.failures - 1).unwrap_or(LONGEST_BACKOFF);
                 self.interval * factor.min(LONGEST_BACKOFF)
             }
         }
@@ -108,10 +100,7 @@ enum State {
 fn announce(target: &str, before: Option<&State>, result: &Result<Polled, Failure>) -> State {
     let state = match result {
         Ok(Polled { degraded: None, .. }) => State::Well,
-        Ok(Polled {
-            degraded: Some(failure),
-            ..
-        }) => State::Degraded(failure.clone()),
+        Ok(Polled { degraded: Some(failure), .. }) => State::Degraded(failure.clone()),
         Err(failure) => State::Failing(failure.clone()),
     };
     let kind = |state: &State| match state {
@@ -145,10 +134,7 @@ mod tests {
     }
 
     fn answered(busy: Duration) -> Result<Polled, Failure> {
-        Ok(Polled {
-            busy,
-            degraded: None,
-        })
+        Ok(Polled { busy, degraded: None })
     }
 
     #[test]

@@ -119,10 +119,7 @@ enum Unreadable {
 impl StoreFile {
     /// Opens the state in `dir`, which is made if it is not there. A damaged file is moved aside.
     pub fn open(dir: &Path, now: Timestamp) -> Result<Opened, DirError> {
-        let unwritable = |source| DirError::Unwritable {
-            path: dir.to_owned(),
-            source,
-        };
+        let unwritable = |source| DirError::Unwritable { path: dir.to_owned(), source };
         create_private_dir(dir).map_err(unwritable)?;
         let lock = File::options()
             .create(true)
@@ -133,9 +130,7 @@ impl StoreFile {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DirError::InUse {
-                    path: dir.to_owned(),
-                });
+                return Err(DirError::InUse { path: dir.to_owned() });
             }
             Err(TryLockError::Error(source)) => return Err(unwritable(source)),
         }
@@ -152,33 +147,19 @@ impl StoreFile {
                 (connection, entries, Some((aside, reason)))
             }
         };
-        let file = Self {
-            connection,
-            path,
-            _lock: lock,
-        };
-        Ok(Opened {
-            file,
-            entries,
-            damage,
-        })
+        let file = Self { connection, path, _lock: lock };
+        Ok(Opened { file, entries, damage })
     }
 
     /// Moves the file aside because its rows make no ledger, and starts an empty one.
     pub fn start_over(self, reason: String, now: Timestamp) -> Result<Opened, DirError> {
         let dir = self.path.parent().unwrap_or(Path::new(".")).to_owned();
-        let unwritable = |source| DirError::Unwritable {
-            path: dir.clone(),
-            source,
-        };
+        let unwritable = |source| DirError::Unwritable { path: dir.clone(), source };
         let path = self.path.clone();
         drop(self);
         let aside = move_aside(&path, now).map_err(unwritable)?;
         let opened = Self::open(&dir, now)?;
-        Ok(Opened {
-            damage: Some((aside, reason)),
-            ..opened
-        })
+        Ok(Opened { damage: Some((aside, reason)), ..opened })
     }
 
     /// Writes all rows at once, or none of them. What it returns `Ok` for survives power loss.
@@ -211,12 +192,7 @@ impl StoreFile {
 
 /// Opens the file and reads all rows of it.
 fn read(path: &Path) -> Result<(Connection, Vec<Entry>), Unreadable> {
-    let fatal = |source| {
-        Unreadable::Fatal(DirError::Database {
-            path: path.to_owned(),
-            source,
-        })
-    };
+    let fatal = |source| Unreadable::Fatal(DirError::Database { path: path.to_owned(), source });
     // What lies with the surroundings is not the file's fault; everything else is damage.
     let sort = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(
@@ -246,24 +222,15 @@ fn read(path: &Path) -> Result<(Connection, Vec<Entry>), Unreadable> {
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         .map_err(sort)?;
     let pragma = |connection: &Connection, name: &str| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(sort)
+        connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(sort)
     };
-    let (owner, layout) = (
-        pragma(&connection, "application_id")?,
-        pragma(&connection, "user_version")?,
-    );
+    let (owner, layout) =
+        (pragma(&connection, "application_id")?, pragma(&connection, "user_version")?);
     if existed && owner != APPLICATION_ID {
-        return Err(Unreadable::Damaged(
-            "the file was not written by mozaiks-exporter".into(),
-        ));
+        return Err(Unreadable::Damaged("the file was not written by mozaiks-exporter".into()));
     }
     if layout > LAYOUT {
-        let error = DirError::TooNew {
-            path: path.to_owned(),
-            found: layout,
-        };
+        let error = DirError::TooNew { path: path.to_owned(), found: layout };
         return Err(Unreadable::Fatal(error));
     }
     migrate(&mut connection, layout).map_err(sort)?;
@@ -293,22 +260,14 @@ fn read_entries(connection: &Connection) -> rusqlite::Result<Result<Vec<Entry>, 
         // Bytes, not a string: damage may have made the text invalid.
         let body = row.get_ref(2)?.as_bytes().unwrap_or_default();
         let Ok(body) = std::str::from_utf8(body) else {
-            return Ok(Err(Unreadable::Damaged(format!(
-                "row {kind}/{id} is not text"
-            ))));
+            return Ok(Err(Unreadable::Damaged(format!("row {kind}/{id} is not text"))));
         };
         let crc: i64 = row.get(3)?;
         let kind_known = Kind::from_number(kind);
         let (Some(known), true) = (kind_known, checksum(kind, id, body) == crc) else {
-            return Ok(Err(Unreadable::Damaged(format!(
-                "row {kind}/{id} has a wrong checksum"
-            ))));
+            return Ok(Err(Unreadable::Damaged(format!("row {kind}/{id} has a wrong checksum"))));
         };
-        entries.push(Entry {
-            kind: known,
-            id: id.cast_unsigned(),
-            body: Some(body.to_owned()),
-        });
+        entries.push(Entry { kind: known, id: id.cast_unsigned(), body: Some(body.to_owned()) });
     }
     Ok(Ok(entries))
 }
@@ -342,10 +301,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// The state holds user ids in clear, so the directory is its owner's alone if we make it.
 fn create_private_dir(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 #[cfg(test)]
@@ -353,18 +309,13 @@ mod tests {
     use super::*;
 
     fn entry(id: u64, body: &str) -> Entry {
-        Entry {
-            kind: Kind::Chat,
-            id,
-            body: Some(body.into()),
-        }
+        Entry { kind: Kind::Chat, id, body: Some(body.into()) }
     }
 
     fn filled(dir: &Path) -> Vec<Entry> {
         let mut opened = StoreFile::open(dir, Timestamp(0)).unwrap();
-        let entries: Vec<Entry> = (0..200)
-            .map(|id| entry(id, &format!("{{\"n\":{id}}}").repeat(20)))
-            .collect();
+        let entries: Vec<Entry> =
+            (0..200).map(|id| entry(id, &format!("{{\"n\":{id}}}").repeat(20))).collect();
         opened.file.commit(&entries).unwrap();
         entries
     }
@@ -376,13 +327,7 @@ mod tests {
         let mut opened = StoreFile::open(dir.path(), Timestamp(0)).unwrap();
         assert_eq!(opened.entries, entries);
         assert!(opened.damage.is_none());
-        opened
-            .file
-            .commit(&[Entry {
-                body: None,
-                ..entry(7, "")
-            }])
-            .unwrap();
+        opened.file.commit(&[Entry { body: None, ..entry(7, "") }]).unwrap();
         drop(opened);
         let opened = StoreFile::open(dir.path(), Timestamp(0)).unwrap();
         assert_eq!(opened.entries.len(), entries.len() - 1);
@@ -411,10 +356,7 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         fs::write(&path, &whole).unwrap();
-        assert_eq!(
-            StoreFile::open(dir.path(), Timestamp(0)).unwrap().entries,
-            entries
-        );
+        assert_eq!(StoreFile::open(dir.path(), Timestamp(0)).unwrap().entries, entries);
     }
 
     #[test]

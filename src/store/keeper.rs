@@ -35,12 +35,7 @@ impl Shared {
     /// Shares a ledger.
     pub fn new(ledger: Ledger, clock: Arc<dyn Clock>) -> Arc<Self> {
         let settled = watch::Sender::new(0);
-        Arc::new(Self {
-            ledger: Mutex::new(ledger),
-            clock,
-            changed: Notify::new(),
-            settled,
-        })
+        Arc::new(Self { ledger: Mutex::new(ledger), clock, changed: Notify::new(), settled })
     }
 
     /// Where the time comes from.
@@ -51,21 +46,13 @@ impl Shared {
     /// Takes hold of the ledger; whatever is changed is kept soon after. Never held over a wait.
     pub fn lock(&self) -> LedgerGuard<'_> {
         let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        LedgerGuard {
-            before: ledger.version(),
-            ledger,
-            changed: &self.changed,
-        }
+        LedgerGuard { before: ledger.version(), ledger, changed: &self.changed }
     }
 
     /// Waits until everything up to `version` is kept, or cannot be kept for now.
     pub async fn settled(&self, version: u64) {
         let mut settled = self.settled.subscribe();
-        let reached = timeout(
-            LONGEST_WAIT,
-            settled.wait_for(|settled| *settled >= version),
-        )
-        .await;
+        let reached = timeout(LONGEST_WAIT, settled.wait_for(|settled| *settled >= version)).await;
         // Neither a slow disk nor the end of the keeper may keep an answer from being given.
         if let Ok(Err(_)) | Err(_) = reached {
             tracing::debug!(version, "answered before the state was kept");
@@ -125,12 +112,7 @@ impl Keeper {
             store.durable = file.is_some();
             store.bytes = file.as_ref().map_or(0, StoreFile::size_bytes);
         }
-        Self {
-            shared,
-            telemetry,
-            file,
-            failing: false,
-        }
+        Self { shared, telemetry, file, failing: false }
     }
 
     /// Runs until `stop` is true, and commits once more after that.

@@ -63,16 +63,10 @@ impl Endpoint {
             "https" => true,
             other => return Err(UrlError::Scheme(url.to_owned(), other.to_owned())),
         };
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let server = ServerName::try_from(host.clone()).map_err(|_| syntax())?;
         Ok(Self {
-            port: authority
-                .port_u16()
-                .unwrap_or(if is_tls { 443 } else { 80 }),
+            port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
             path: uri.path().trim_end_matches('/').to_owned(),
             authority: HeaderValue::from_str(authority.as_str()).map_err(|_| syntax())?,
             tls: is_tls.then_some(server),
@@ -91,10 +85,7 @@ impl Endpoint {
     }
 }
 
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "the provider supports the default versions"
-)]
+#[expect(clippy::missing_panics_doc, reason = "the provider supports the default versions")]
 /// Trust in the runtime's certificate: the system's roots, and those of the operator.
 pub fn trust(extra: &[rustls::pki_types::CertificateDer<'static>]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -178,13 +169,7 @@ impl Client {
         timeout: Duration,
         max_body_bytes: usize,
     ) -> Self {
-        Self {
-            endpoint,
-            trust,
-            timeout,
-            max_body_bytes,
-            session: None,
-        }
+        Self { endpoint, trust, timeout, max_body_bytes, session: None }
     }
 
     /// Asks for a path, with a bearer token where there is one.
@@ -240,10 +225,7 @@ impl Client {
             let detail = format!("the connection broke while {path} was asked for: {error}");
             Failure::new(Reason::Connect, detail)
         };
-        let response = session
-            .send_request(self.request(path, token)?)
-            .await
-            .map_err(broke)?;
+        let response = session.send_request(self.request(path, token)?).await.map_err(broke)?;
         let answer = self.read(response, path).await?;
         self.session = Some(session);
         Ok(answer)
@@ -268,14 +250,9 @@ impl Client {
 
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, Failure> {
         let Endpoint { host, port, .. } = &self.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port))
-            .await
-            .map_err(|error| {
-                Failure::new(
-                    Reason::Connect,
-                    format!("cannot connect to {host}:{port}: {error}"),
-                )
-            })?;
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| {
+            Failure::new(Reason::Connect, format!("cannot connect to {host}:{port}: {error}"))
+        })?;
         // Questions are one packet; waiting for more would only delay them. Not vital if refused.
         stream.set_nodelay(true).ok();
         match (&self.trust, &self.endpoint.tls) {
@@ -325,12 +302,7 @@ impl Client {
             .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
             .map(|date| Timestamp(date.timestamp_micros()));
         let location = header(LOCATION).map(str::to_owned);
-        Ok(Answer {
-            status: head.status,
-            body,
-            date,
-            location,
-        })
+        Ok(Answer { status: head.status, body, date, location })
     }
 }
 
@@ -362,21 +334,9 @@ mod tests {
             ("127.0.0.1:8000", 8000, "")
         );
         let endpoint = Endpoint::parse("https://[::1]/prefix/").unwrap();
-        assert_eq!(
-            (&*endpoint.host, endpoint.port, &*endpoint.path),
-            ("::1", 443, "/prefix")
-        );
-        assert!(matches!(
-            Endpoint::parse("localhost:8000/x"),
-            Err(UrlError::Syntax(_))
-        ));
-        assert!(matches!(
-            Endpoint::parse("ftp://host"),
-            Err(UrlError::Scheme(..))
-        ));
-        assert_eq!(
-            Endpoint::parse("http://u:p@host").unwrap_err(),
-            UrlError::UserInfo
-        );
+        assert_eq!((&*endpoint.host, endpoint.port, &*endpoint.path), ("::1", 443, "/prefix"));
+        assert!(matches!(Endpoint::parse("localhost:8000/x"), Err(UrlError::Syntax(_))));
+        assert!(matches!(Endpoint::parse("ftp://host"), Err(UrlError::Scheme(..))));
+        assert_eq!(Endpoint::parse("http://u:p@host").unwrap_err(), UrlError::UserInfo);
     }
 }

@@ -34,11 +34,7 @@ const EVENTS: &str = "/api/events/metrics";
 const HEALTH: &str = "/api/health";
 
 /// What need not be escaped in a path (RFC 3986, "unreserved").
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The runtime's health is asked for no more often, since it asks the database in turn.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(15);
@@ -82,16 +78,7 @@ impl Scrape {
             }
         });
         let (health_asked, named) = (None, BTreeMap::new());
-        Self {
-            name,
-            runtime,
-            client,
-            token,
-            names,
-            intake,
-            health_asked,
-            named,
-        }
+        Self { name, runtime, client, token, names, intake, health_asked, named }
     }
 
     async fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
@@ -127,9 +114,7 @@ impl Scrape {
             Ok(answer) => self.hear(&answer, process, wire::aggregate).map(|()| None),
             Err(failure) if failure.reason == Reason::Status => {
                 self.count(&failure);
-                self.ask_otherwise(failure, process, &mut token)
-                    .await
-                    .map(Some)
+                self.ask_otherwise(failure, process, &mut token).await.map(Some)
             }
             Err(failure) => Err(failure),
         };
@@ -164,15 +149,10 @@ impl Scrape {
     ) -> Option<Failure> {
         let known: Vec<Arc<str>> = {
             let ledger = self.intake.ledger.lock();
-            let mine = ledger
-                .live_chats()
-                .filter(|chat| chat.runtime == self.runtime);
+            let mine = ledger.live_chats().filter(|chat| chat.runtime == self.runtime);
             // The runtime decodes `%2F` before it routes: such a chat cannot be asked for.
             let askable = mine.filter(|chat| !chat.chat_id.contains('/'));
-            askable
-                .map(|chat| Arc::clone(&chat.chat_id))
-                .take(MAX_SINGLES)
-                .collect()
+            askable.map(|chat| Arc::clone(&chat.chat_id)).take(MAX_SINGLES).collect()
         };
         let mut answered = 0_usize;
         for chat_id in &known {
@@ -181,10 +161,7 @@ impl Scrape {
                 Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
                     answered += 1;
                     let now = self.intake.ledger.clock().now();
-                    self.intake
-                        .ledger
-                        .lock()
-                        .chat_untracked(self.runtime, chat_id, now);
+                    self.intake.ledger.lock().chat_untracked(self.runtime, chat_id, now);
                 }
                 Ok(answer) if answer.status == StatusCode::OK => {
                     if self.hear_part(&answer, process).is_ok() {
@@ -276,18 +253,10 @@ impl Scrape {
         };
         let source = Source::Scrape;
         let runtime = self.runtime;
-        let answer = Answer {
-            source,
-            runtime,
-            process,
-            runtime_clock,
-            complete,
-            chats: told.chats,
-        };
+        let answer =
+            Answer { source, runtime, process, runtime_clock, complete, chats: told.chats };
         self.intake.ledger.lock().hear(&answer, unread, now);
-        self.intake
-            .telemetry
-            .target(&self.name, |target| target.last_success = Some(now.wall));
+        self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
     }
 
     fn count_refused(&mut self, told: &Told<'_>) {
@@ -319,21 +288,14 @@ impl Scrape {
     }
 
     async fn ask_health(&mut self) {
-        if self
-            .health_asked
-            .is_some_and(|at| at.elapsed() < HEALTH_INTERVAL)
-        {
+        if self.health_asked.is_some_and(|at| at.elapsed() < HEALTH_INTERVAL) {
             return;
         }
         self.health_asked = Some(Instant::now());
         let Ok(token) = self.authorization().await else {
             return;
         };
-        let health = match self
-            .client
-            .get_within(HEALTH, token.as_ref(), HEALTH_TIMEOUT)
-            .await
-        {
+        let health = match self.client.get_within(HEALTH, token.as_ref(), HEALTH_TIMEOUT).await {
             Ok(answer) if answer.status == StatusCode::OK => wire::health(&answer.body),
             // It has no such route, or keeps it from us: that says nothing of its health.
             Ok(answer) if answer.status.is_client_error() => None,
@@ -343,9 +305,7 @@ impl Scrape {
                 Some(Health::default())
             }
         };
-        self.intake
-            .telemetry
-            .target(&self.name, |target| target.health = health);
+        self.intake.telemetry.target(&self.name, |target| target.health = health);
     }
 }
 

@@ -35,14 +35,10 @@ impl Token {
                     let path = path.clone();
                     move || std::fs::read_to_string(path)
                 });
-                reading
-                    .await
-                    .map_err(std::io::Error::other)
-                    .flatten()
-                    .map_err(|error| {
-                        let detail = format!("cannot read token file {}: {error}", path.display());
-                        Failure::new(Reason::Unauthorized, detail)
-                    })?
+                reading.await.map_err(std::io::Error::other).flatten().map_err(|error| {
+                    let detail = format!("cannot read token file {}: {error}", path.display());
+                    Failure::new(Reason::Unauthorized, detail)
+                })?
             }
         };
         let mut header =

@@ -201,21 +201,13 @@ pub fn health(body: &[u8]) -> Option<crate::telemetry::Health> {
     let wire: HealthWire<'_> = serde_json::from_slice(body).ok()?;
     Some(crate::telemetry::Health {
         healthy: matches!(&*wire.status, "healthy" | "ok"),
-        mongodb_ping_seconds: wire
-            .mongodb_ping_ms
-            .filter(|ms| *ms >= 0.0)
-            .map(|ms| ms / 1e3),
-        websocket_connections: wire
-            .active_connections
-            .and_then(|c| c.websocket_connections),
+        mongodb_ping_seconds: wire.mongodb_ping_ms.filter(|ms| *ms >= 0.0).map(|ms| ms / 1e3),
+        websocket_connections: wire.active_connections.and_then(|c| c.websocket_connections),
     })
 }
 
 fn chats_of(raw: Vec<&RawValue>, names: NameRule) -> Told<'_> {
-    let mut told = Told {
-        chats: Vec::with_capacity(raw.len()),
-        ..Told::default()
-    };
+    let mut told = Told { chats: Vec::with_capacity(raw.len()), ..Told::default() };
     for (index, raw) in raw.into_iter().enumerate() {
         match chat(raw, names, &mut told.ignored) {
             Ok(chat) => told.chats.push(chat),
@@ -231,9 +223,7 @@ fn chat<'a>(
     ignored: &mut Vec<&'static str>,
 ) -> Result<ChatSnapshot<'a>, Refusal> {
     let wire: ChatWire<'a> = serde_json::from_str(raw.get()).map_err(|_| Refusal::Shape)?;
-    let chat_id = text(wire.chat_id)?
-        .filter(|id| !id.is_empty())
-        .ok_or(Refusal::NoId)?;
+    let chat_id = text(wire.chat_id)?.filter(|id| !id.is_empty()).ok_or(Refusal::NoId)?;
     let totals = Stated {
         counts: [
             count(wire.agent_turns)?,
@@ -298,12 +288,7 @@ fn present(raw: Option<&RawValue>) -> Option<&str> {
 /// The text of a number, out of its quotes where it has some.
 fn digits(raw: Option<&RawValue>) -> Option<&str> {
     let text = present(raw)?;
-    Some(
-        text.strip_prefix('"')
-            .and_then(|text| text.strip_suffix('"'))
-            .unwrap_or(text)
-            .trim(),
-    )
+    Some(text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).trim())
 }
 
 #[expect(
@@ -317,11 +302,7 @@ fn count(raw: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
         return Ok(None);
     };
     if let Ok(count) = digits.parse::<u64>() {
-        return if count <= LARGEST_COUNT {
-            Ok(Some(count))
-        } else {
-            Err(Refusal::TooLarge)
-        };
+        return if count <= LARGEST_COUNT { Ok(Some(count)) } else { Err(Refusal::TooLarge) };
     }
     let number = parse_float(digits)?;
     if number < 0.0 {
@@ -340,13 +321,11 @@ fn money(raw: Option<&RawValue>) -> Result<Option<Usd>, Refusal> {
     let Some(dollars) = number(raw)? else {
         return Ok(None);
     };
-    Usd::from_f64(dollars)
-        .map(Some)
-        .map_err(|error| match error {
-            UsdError::NotFinite | UsdError::Text => Refusal::NotANumber,
-            UsdError::Negative => Refusal::Negative,
-            UsdError::TooLarge => Refusal::TooLarge,
-        })
+    Usd::from_f64(dollars).map(Some).map_err(|error| match error {
+        UsdError::NotFinite | UsdError::Text => Refusal::NotANumber,
+        UsdError::Negative => Refusal::Negative,
+        UsdError::TooLarge => Refusal::TooLarge,
+    })
 }
 
 fn number(raw: Option<&RawValue>) -> Result<Option<f64>, Refusal> {
@@ -355,19 +334,9 @@ fn number(raw: Option<&RawValue>) -> Result<Option<f64>, Refusal> {
 
 /// Rust also reads `inf` and `nan`; here they are no numbers.
 fn parse_float(digits: &str) -> Result<f64, Refusal> {
-    let is_numeric = digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-    let number: f64 = digits
-        .parse()
-        .ok()
-        .filter(|_| is_numeric)
-        .ok_or(Refusal::NotANumber)?;
-    if number.is_finite() {
-        Ok(number)
-    } else {
-        Err(Refusal::TooLarge)
-    }
+    let is_numeric = digits.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    let number: f64 = digits.parse().ok().filter(|_| is_numeric).ok_or(Refusal::NotANumber)?;
+    if number.is_finite() { Ok(number) } else { Err(Refusal::TooLarge) }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
@@ -476,10 +445,7 @@ mod tests {
         assert_eq!(start("\"2026-01-18T01:58:06.123456Z\""), expected);
         assert_eq!(start("\"2026-01-18T01:58:06.123456\""), expected);
         assert_eq!(start("1768701486.123456"), expected);
-        assert_eq!(
-            start("\"2026-01-18T01:58:06+00:00\""),
-            Some(Timestamp(1_768_701_486_000_000))
-        );
+        assert_eq!(start("\"2026-01-18T01:58:06+00:00\""), Some(Timestamp(1_768_701_486_000_000)));
         assert_eq!(start("\"yesterday\""), None);
         assert_eq!(start("1e300"), None);
     }
@@ -499,11 +465,7 @@ mod tests {
         let told = aggregate(body, names()).unwrap();
         let ids: Vec<_> = told.chats.iter().map(|chat| &*chat.chat_id).collect();
         assert_eq!(ids, ["a", "c"]);
-        let refused = [
-            (1, Refusal::NoId),
-            (2, Refusal::Shape),
-            (3, Refusal::Negative),
-        ];
+        let refused = [(1, Refusal::NoId), (2, Refusal::Shape), (3, Refusal::Negative)];
         assert_eq!(told.refused, refused);
     }
 
@@ -520,9 +482,6 @@ mod tests {
             sum.add(&chat.totals.or(&Counters::default()));
         }
         assert_eq!(told.stated.unwrap().counts, sum.counts);
-        assert_eq!(
-            chats(chats_body, names()).unwrap().chats.len(),
-            told.chats.len()
-        );
+        assert_eq!(chats(chats_body, names()).unwrap().chats.len(), told.chats.len());
     }
 }
