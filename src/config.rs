@@ -451,4 +451,12 @@ mod tests {
         let names: Vec<_> = config.runtimes.iter().map(|runtime| &*runtime.name).collect();
         assert_eq!(names, ["east", "w:2"]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_file_is_a_configuration_or_is_refused(text in "[ -~\n]{0,200}") {
+            let refused = serde_saphyr::from_str::<FileConfig>(&text).err();
+            proptest::prop_assert!(refused.is_none_or(|error| !error.to_string().is_empty()));
+        }
+    }
 }

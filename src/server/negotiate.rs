@@ -134,4 +134,16 @@ mod tests {
         assert!(!takes("br"));
         assert!(!takes_gzip(&HeaderMap::new()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_understood_somehow(value in "[ -~]{0,200}") {
+            let mut headers = HeaderMap::new();
+            let value = HeaderValue::from_str(&value).unwrap();
+            headers.insert(ACCEPT, value.clone());
+            headers.insert(ACCEPT_ENCODING, value);
+            format(&headers);
+            takes_gzip(&headers);
+        }
+    }
 }

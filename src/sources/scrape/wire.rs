@@ -484,4 +484,45 @@ mod tests {
         assert_eq!(told.stated.unwrap().counts, sum.counts);
         assert_eq!(chats(chats_body, names()).unwrap().chats.len(), told.chats.len());
     }
+
+    const RECORDED: &[u8] =
+        include_bytes!("../../../tests/fixtures/runtime/series/02_busy/aggregate.json");
+
+    /// Whatever is understood is within bounds.
+    fn is_sound(told: &Told<'_>) -> bool {
+        told.chats.iter().all(|chat| {
+            !chat.chat_id.is_empty()
+                && chat.chat_id.len() <= 512
+                && chat.totals.counts.iter().flatten().all(|count| *count <= LARGEST_COUNT)
+                && chat.last_turn_seconds.is_none_or(|turn| (0.0..=LONGEST_TURN).contains(&turn))
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body: Vec<u8>) {
+            for read in [aggregate, chats, single] {
+                if let Ok(told) = read(&body, names()) {
+                    proptest::prop_assert!(is_sound(&told));
+                }
+            }
+            process_created(&body);
+            health(&body);
+        }
+
+        #[test]
+        fn a_recorded_answer_with_any_bytes_changed_is_read_or_refused(
+            changes in proptest::collection::vec((0..RECORDED.len(), proptest::num::u8::ANY), 0..8),
+            end in 0..=RECORDED.len(),
+        ) {
+            let mut body = RECORDED.to_vec();
+            for (at, byte) in changes {
+                body[at] = byte;
+            }
+            body.truncate(end);
+            if let Ok(told) = aggregate(&body, names()) {
+                proptest::prop_assert!(is_sound(&told));
+            }
+        }
+    }
 }
