@@ -26,13 +26,13 @@ fn at(seconds: i64) -> Instant {
 }
 
 /// A chat with these counters, begun and perhaps ended so many seconds after the start.
-fn chat<'a>(
-    names: [&'a str; 4],
+fn chat(
+    names: [&str; 4],
     begun: i64,
     ended: Option<i64>,
     counts: [u64; 5],
     cost: f64,
-) -> ChatSnapshot<'a> {
+) -> ChatSnapshot<'_> {
     ChatSnapshot {
         chat_id: Cow::Borrowed(names[0]),
         app_id: Cow::Borrowed(names[1]),
@@ -64,7 +64,7 @@ fn text(ledger: &Ledger, show: &Show, format: Format, now: Instant) -> String {
         let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
         !name.starts_with("process_") && !name.starts_with("mozaiks_exporter_build_info")
     });
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// A baseline, a chat born under a scraper's eyes, one that ended, and names that hurt.

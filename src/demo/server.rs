@@ -257,7 +257,7 @@ mod tests {
         let (stop, stopped) = oneshot::channel::<()>();
         let server =
             tokio::spawn(serve(listener, Simulation::new(1, NOW), Arc::new(Stopped), async move {
-                stopped.await.unwrap()
+                stopped.await.unwrap();
             }));
 
         let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
@@ -332,7 +332,7 @@ mod tests {
         let (stop, stopped) = oneshot::channel::<()>();
         let server =
             tokio::spawn(serve(listener, Simulation::new(1, NOW), Arc::new(Stopped), async move {
-                stopped.await.unwrap()
+                stopped.await.unwrap();
             }));
         let half_sent = TcpStream::connect(address).await.unwrap();
         half_sent.writable().await.unwrap();

@@ -323,7 +323,7 @@ mod tests {
     fn a_regular_client_that_says_nothing_is_a_scraper() {
         let mut births = Births::default();
         for visit in 0..3 {
-            scrape(&mut births, &curl(visit), at(visit as i64 * 10));
+            scrape(&mut births, &curl(visit), at(visit.cast_signed() * 10));
             births.hang_up(visit);
         }
         let birth = births.born(at(25));

@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn a_life_older_than_the_oldest_kept_is_refused() {
         let mut book = Book::default();
-        for start in 0..=MAX_LIVES {
-            book.record(key(Source::Scrape, start as i64), &turns(1), || Standing::Whole);
+        for start in (0_i64..).take(MAX_LIVES + 1) {
+            book.record(key(Source::Scrape, start), &turns(1), || Standing::Whole);
         }
         let before = published(&book);
         let booked = book.record(key(Source::Scrape, 0), &turns(9), || Standing::Whole);

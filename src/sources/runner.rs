@@ -129,29 +129,29 @@ mod tests {
     use super::*;
     use crate::sources::Reason;
 
-    fn failed() -> Result<Polled, Failure> {
-        Err(Failure::new(Reason::Connect, "refused"))
+    fn failed() -> Failure {
+        Failure::new(Reason::Connect, "refused")
     }
 
-    fn answered(busy: Duration) -> Result<Polled, Failure> {
-        Ok(Polled { busy, degraded: None })
+    fn answered(busy: Duration) -> Polled {
+        Polled { busy, degraded: None }
     }
 
     #[test]
     fn failures_slow_it_down_to_a_bound() {
         let mut pace = Pace::new(Duration::from_secs(15));
-        let pauses: Vec<u64> = (0..40).map(|_| pace.next(&failed()).as_secs()).collect();
+        let pauses: Vec<u64> = (0..40).map(|_| pace.next(&Err(failed())).as_secs()).collect();
         assert_eq!(&pauses[..4], [15, 30, 60, 60]);
         assert_eq!(pauses[39], 60);
-        assert_eq!(pace.next(&answered(Duration::ZERO)).as_secs(), 15);
+        assert_eq!(pace.next(&Ok(answered(Duration::ZERO))).as_secs(), 15);
     }
 
     #[test]
     fn large_answers_slow_it_down() {
         let mut pace = Pace::new(Duration::from_secs(15));
-        let three = answered(Duration::from_secs(3));
+        let three = Ok(answered(Duration::from_secs(3)));
         let pauses =
-            [&three, &three, &three, &answered(Duration::ZERO)].map(|r| pace.next(r).as_secs());
+            [&three, &three, &three, &Ok(answered(Duration::ZERO))].map(|r| pace.next(r).as_secs());
         assert_eq!(pauses, [15, 15, 60, 15]);
     }
 }
