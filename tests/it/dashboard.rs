@@ -12,7 +12,7 @@ use crate::support::prometheus::{Prometheus, Setup};
 use crate::support::wait::{eventually, eventually_within, quiet_port};
 
 /// Some panels need a restart, or a chat that ended: that takes the demo a while.
-const LIVELY: Duration = Duration::from_secs(120);
+const LIVELY: Duration = Duration::from_mins(2);
 
 /// What Grafana puts in the place of its variables, for «All» and a range of two minutes.
 const VARIABLES: &[(&str, &str)] = &[

@@ -1,1 +1,17 @@
-fn main(){}
+//! The built binary, between a scripted runtime and a real Prometheus.
+//!
+//! Each file but `support` is one subject. Everything runs in processes and sockets of its own,
+//! so that tests do not touch each other; what they need is set up by `tests/run`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by stopping")]
+#![expect(clippy::float_cmp, reason = "what is counted exactly is compared exactly")]
+
+mod support;
+
+mod births;
+mod dashboard;
+mod formats;
+mod kill;
+mod lifecycle;
+mod replay;
+mod weather;

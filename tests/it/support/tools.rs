@@ -1,0 +1,53 @@
+//! Programs of others that judge our output. `tests/run` installs them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Says what `promtool check metrics` has to say: whether it agrees, and its complaints.
+pub(crate) fn promtool_check_metrics(text: &str) -> (bool, Vec<String>) {
+    let output = feed(Command::new("promtool").args(["check", "metrics"]), "promtool", text);
+    let complaints = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), complaints.lines().map(str::to_owned).collect())
+}
+
+/// Reads OpenMetrics by the strict parser of Python's prometheus-client. Returns its families:
+/// `[{"name", "type", "samples": [{"name", "labels", "value"}]}]`, or what it refused.
+pub(crate) fn strict_openmetrics(text: &str) -> Result<Value, String> {
+    let python = tools().join("venv/bin/python");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/openmetrics.py");
+    let output = feed(Command::new(python).arg(script), "the Python environment", text);
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// Where `tests/run` puts what no package manager keeps: beside what cargo builds.
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools")
+}
+
+/// The sentence for a tool that is not there.
+pub(crate) fn missing(tool: &str, error: &std::io::Error) -> String {
+    format!("cannot run {tool} ({error}); `tests/run` installs what the tests need")
+}
+
+fn feed(command: &mut Command, tool: &str, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}", missing(tool, &error)));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    output
+}
