@@ -67,6 +67,9 @@ pub enum ConfigError {
         /// What it is.
         value: String,
     },
+    /// An address that is none.
+    #[error("--web.listen-address `{0}` is not ADDRESS:PORT, such as {LISTEN_ADDRESS}")]
+    Address(String),
     /// A file without certificates.
     #[error("--runtime.ca-file {} holds no certificate in PEM format", .0.display())]
     NoCertificate(PathBuf),
@@ -246,6 +249,9 @@ impl Config {
             ([], _) => vec![LISTEN_ADDRESS.to_owned()],
             (given, _) => given.to_vec(),
         };
+        if let Some(wrong) = listen_addresses.iter().find(|address| !is_address(address)) {
+            return Err(ConfigError::Address(wrong.clone()));
+        }
         Ok(Self {
             listen_addresses,
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
@@ -260,6 +266,11 @@ impl Config {
             log_format: args.log_format.or(file.log.format),
         })
     }
+}
+
+/// Whether it has the form `HOST:PORT` or `:PORT`; whether the host exists shows at binding.
+fn is_address(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, ConfigError> {

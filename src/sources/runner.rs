@@ -13,6 +13,8 @@ use super::Failure;
 const SHARE: u32 = 20;
 /// How much slower a failing target is asked, at most.
 const LONGEST_BACKOFF: u32 = 4;
+/// The part of the pause that is kept however long a poll took (one quarter).
+const SHORTEST_PAUSE: u32 = 4;
 /// Targets that were started together do not stay together: up to a tenth later.
 const JITTER: f64 = 0.1;
 
@@ -49,6 +51,8 @@ pub async fn run(mut source: impl Poll, interval: Duration, mut stop: watch::Rec
         source.paced(next);
         state = Some(announce(source.target(), state.as_ref(), &result));
         let pause = next.mul_f64(1.0 + JITTER * fastrand::f64()).saturating_sub(asked.elapsed());
+        // A poll that took longer than the pause is not followed by the next at once.
+        let pause = pause.max(next / SHORTEST_PAUSE);
         tokio::select! {
             () = sleep(pause) => {}
             _ = stop.changed() => return,

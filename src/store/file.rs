@@ -162,6 +162,12 @@ impl StoreFile {
         Ok(Opened { damage: Some((aside, reason)), ..opened })
     }
 
+    /// Whether an error of [`StoreFile::commit`] says that the file is damaged.
+    pub fn is_damage(error: &rusqlite::Error) -> bool {
+        let code = error.sqlite_error_code();
+        matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
     /// Writes all rows at once, or none of them. What it returns `Ok` for survives power loss.
     pub fn commit(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
@@ -235,6 +241,14 @@ fn read(path: &Path) -> Result<(Connection, Vec<Entry>), Unreadable> {
     }
     migrate(&mut connection, layout).map_err(sort)?;
     let entries = read_entries(&connection).map_err(sort)??;
+    if existed && entries.is_empty() {
+        // A file that was cut short may look like a new one; so small a file is checked at once.
+        let check: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sort)?;
+        if check != "ok" {
+            return Err(Unreadable::Damaged(check));
+        }
+    }
     Ok((connection, entries))
 }
 

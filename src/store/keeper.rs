@@ -151,40 +151,53 @@ impl Keeper {
         if entries.is_empty() {
             return entries;
         }
-        let Some(mut file) = self.file.take() else {
-            return Vec::new();
-        };
+        let Some(mut file) = self.file.take() else { return Vec::new() };
         let task = tokio::task::spawn_blocking(move || {
             let start = std::time::Instant::now();
             let result = file.commit(&entries);
-            let size = file.size_bytes();
-            (file, entries, result, start.elapsed(), size)
+            (file, entries, result, start.elapsed())
         });
-        let Ok((file, entries, result, took, bytes)) = task.await else {
+        let Ok((file, entries, result, took)) = task.await else {
             error!("the state store is gone; running in memory");
             self.telemetry.lock().store.durable = false;
             return Vec::new();
         };
+        {
+            let store = &mut self.telemetry.lock().store;
+            store.bytes = file.size_bytes();
+            store.durable = result.is_ok();
+            store.commits += u64::from(result.is_ok());
+            store.errors += u64::from(result.is_err());
+            store.durations.observe(OWN_BOUNDS, took.as_secs_f64());
+        }
+        let Err(error) = result else {
+            if std::mem::take(&mut self.failing) {
+                info!("the state is kept again");
+            }
+            self.file = Some(file);
+            return Vec::new();
+        };
+        if !std::mem::replace(&mut self.failing, true) {
+            error!(%error, "the state cannot be kept; counting goes on in memory");
+        }
+        if StoreFile::is_damage(&error) {
+            self.start_over(file, &error);
+            return Vec::new();
+        }
         self.file = Some(file);
-        let store = &mut self.telemetry.lock().store;
-        store.bytes = bytes;
-        store.durable = result.is_ok();
-        match result {
-            Ok(()) => {
-                store.commits += 1;
-                store.durations.observe(OWN_BOUNDS, took.as_secs_f64());
-                if std::mem::take(&mut self.failing) {
-                    info!("the state is kept again");
-                }
-                Vec::new()
+        entries
+    }
+
+    /// The file was damaged under our hands: the ledger is whole, so it is written anew.
+    fn start_over(&mut self, file: StoreFile, error: &rusqlite::Error) {
+        let now = self.shared.clock().now().wall;
+        match file.start_over(error.to_string(), now) {
+            Ok(opened) => {
+                self.file = Some(opened.file);
+                self.telemetry.lock().store.damaged += 1;
+                self.shared.lock().mark_all();
             }
-            Err(error) => {
-                store.errors += 1;
-                if !std::mem::replace(&mut self.failing, true) {
-                    error!(%error, "the state cannot be kept; counting goes on in memory");
-                }
-                entries
-            }
+            Err(error) => error!(%error, "the damaged state cannot be replaced; running in memory"),
         }
     }
 }

@@ -215,8 +215,11 @@ fn what_a_runtime_already_held_is_a_baseline_and_no_increase() {
     for series in prometheus.history(COUNTERS) {
         assert_eq!(series.rise(), 0.0, "{series:?}");
     }
-    let increase = prometheus.query(r#"sum(increase({__name__=~"mozaiks_.+_usd_total"}[1m]))"#);
-    assert_eq!(increase[0].last(), 0.0);
+    let increase = eventually("Prometheus has two samples", || {
+        let increase = r#"sum(increase({__name__=~"mozaiks_.+_usd_total"}[1m]))"#;
+        prometheus.query(increase).pop().ok_or_else(String::new)
+    });
+    assert_eq!(increase.last(), 0.0);
 
     // What comes after it is an increase, to the last token.
     stage.play(&SECOND_PROCESS);
