@@ -29,7 +29,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use play::{Play, Rows, Series, Setup, ends, entries, keep, key, series, setup, sum};
-use world::{COST, Op, amounts, event, history, picodollars, usd};
+use world::{COST, Op, amounts, app_id, event, history, picodollars, usd, user_id};
 
 /// Random histories per property, where `PROPTEST_CASES` does not say otherwise.
 fn cases(cases: u32) -> ProptestConfig {
@@ -194,7 +194,9 @@ proptest! {
 
 fn played(setup: &Setup, ops: &[Op]) -> Play {
     let mut play = Play::new(setup);
-    ops.iter().for_each(|op| play.step(op));
+    for op in ops {
+        play.step(op);
+    }
     play.commit();
     play
 }
@@ -254,6 +256,17 @@ fn users_are_the_sum_of_their_chats(play: &Play) {
         assert_eq!(tokens, total[3] + total[4]);
         let begun: u64 = rows().map(|row| row.own().chats).sum();
         assert_eq!(begun, chats().map(|chat| chat.starts).sum::<u64>());
+        if play.ledger.tally().folded_users > 0 {
+            continue;
+        }
+        for row in rows() {
+            let is_theirs = |chat: &&oracle::Chat| {
+                app_id(chat.number) == *row.app_id && user_id(chat.number) == *row.user_id
+            };
+            let total = sum(chats().filter(is_theirs), oracle::Chat::published);
+            let own = (u128::from(row.own().tokens), picodollars(row.own().cost));
+            assert_eq!(own, (total[3] + total[4], total[COST]), "{} {}", row.app_id, row.user_id);
+        }
     }
 }
 

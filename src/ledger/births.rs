@@ -47,6 +47,7 @@ struct Scraper {
     visits: u32,
     regular: bool,
     interval: Option<Duration>,
+    first: Mono,
     last: Mono,
     covered: Birth,
 }
@@ -103,17 +104,21 @@ impl Births {
     pub fn arrive(&mut self, visitor: &Visitor, now: Instant) -> Ticket {
         let index = self.find(visitor).unwrap_or_else(|| self.enlist(visitor, now));
         let scraper = &mut self.scrapers[index];
+        let was_live = scraper.visits > 0 && scraper.is_live(now.mono);
         let gap = now.mono.since(scraper.last);
         if scraper.visits > 0 && gap > Duration::ZERO {
             let alike = scraper.interval.is_some_and(|i| gap <= i * 2 && i <= gap * 2);
             scraper.regular |= alike && scraper.visits + 1 >= REGULAR_VISITS;
-            scraper.interval = Some(gap);
+            // Nobody scrapes more often than it is ready to wait, however close two scrapes come.
+            scraper.interval = Some(gap.max(visitor.timeout.unwrap_or_default()));
         }
         scraper.connection = Some(visitor.connection);
         scraper.announced |= visitor.timeout.is_some();
         scraper.visits = scraper.visits.saturating_add(1);
         scraper.last = now.mono;
-        Ticket { connection: visitor.connection, covers: self.last }
+        // That it scrapes, and how often, has to be known after a restart.
+        let is_news = scraper.is_live(now.mono) && (!was_live || scraper.visits == 2);
+        Ticket { connection: visitor.connection, covers: self.last, is_news }
     }
 
     /// The answer of that scrape was written out. Whatever it showed as 0 was seen as 0.
@@ -124,12 +129,19 @@ impl Births {
         }
     }
 
-    /// A connection is gone; its scraper may come back on another.
+    /// A connection is gone; its scraper may come back on another, or has done so already.
     pub fn hang_up(&mut self, connection: u64) {
-        for scraper in &mut self.scrapers {
-            if scraper.connection == Some(connection) {
-                scraper.connection = None;
-            }
+        let of_connection = |s: &Scraper| s.connection == Some(connection);
+        let Some(index) = self.scrapers.iter().position(of_connection) else { return };
+        let gone = &mut self.scrapers[index];
+        gone.connection = None;
+        let (name, last, interval) = (gone.name.clone(), gone.last, gone.interval);
+        // It came back before we heard of the end: without this it would be waited for twice.
+        let is_successor =
+            |s: &Scraper| s.connection.is_some() && s.name == name && s.first >= last;
+        if let Some(successor) = self.scrapers.iter_mut().find(|s| is_successor(s)) {
+            successor.interval = successor.interval.or(interval);
+            self.scrapers.remove(index);
         }
     }
 
@@ -184,6 +196,7 @@ impl Births {
                 visits: 0,
                 regular: false,
                 interval: Some(Duration::from_millis(known.interval_ms).min(LONGEST_WAIT)),
+                first: now.mono,
                 last: now.mono,
                 covered: record.revealed,
             })
@@ -215,6 +228,7 @@ impl Births {
             visits: 0,
             regular: false,
             interval: None,
+            first: now.mono,
             last: now.mono,
             // Nothing is hidden from those who were not there: they see it as history.
             covered: self.revealed,
@@ -228,6 +242,8 @@ impl Births {
 pub struct Ticket {
     connection: u64,
     covers: Birth,
+    /// Whether the state store has to know of that scraper.
+    pub(super) is_news: bool,
 }
 
 #[cfg(test)]

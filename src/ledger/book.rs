@@ -9,11 +9,13 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp};
+use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp, Usd};
 
 /// Lives kept per chat. Beyond it the oldest are merged into a floor, and whatever began at or
 /// before the floor is booked no more: late news of an ancient life is refused, never doubled.
 const MAX_LIVES: usize = 64;
+/// Stands for the money beside the bits of the counts.
+const COST_BIT: u8 = 1 << Count::LEN;
 
 /// What one witness saw of a chat between two starts of a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +41,42 @@ pub struct Life {
     pub process: Option<Timestamp>,
     /// Whether its end was counted; an end counts once, even if the life moves on after it.
     pub end_counted: bool,
+    /// It began before the witness was heard: what a counter holds when it is first stated is not
+    /// news. These were not stated yet, one bit each; the last is that of the money.
+    #[serde(default, skip_serializing_if = "is_none")]
+    unstated: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none(bits: &u8) -> bool {
+    *bits == 0
+}
+
+impl Life {
+    /// Raises the marks to what is stated, and returns the growth that is news.
+    fn raise_to(&mut self, stated: &Stated) -> Counters {
+        let mut growth = self.marks.raise_to(&stated.or(&self.marks));
+        if self.unstated != 0 {
+            let still = self.unstated & unstated(stated);
+            for (bit, count) in growth.counts.iter_mut().enumerate() {
+                if self.unstated & !still & (1 << bit) != 0 {
+                    *count = 0;
+                }
+            }
+            if self.unstated & !still & COST_BIT != 0 {
+                growth.cost = Usd::ZERO;
+            }
+            self.unstated = still;
+        }
+        growth
+    }
+}
+
+/// What is not stated, as in [`Life::unstated`].
+fn unstated(stated: &Stated) -> u8 {
+    let bits = (0..).zip(stated.counts).filter(|(_, count)| count.is_none());
+    let cost = if stated.cost.is_none() { COST_BIT } else { 0 };
+    bits.fold(cost, |bits, (bit, _): (u8, _)| bits | 1 << bit)
 }
 
 /// How a life that is seen for the first time counts.
@@ -51,6 +89,7 @@ pub enum Standing {
 }
 
 /// What one snapshot did to the book.
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Booked {
     /// By how much the published values rose.
@@ -59,6 +98,8 @@ pub struct Booked {
     pub life: Counters,
     /// The life was not known before.
     pub new_life: bool,
+    /// A counter of a life that began before our time was stated for the first time.
+    pub learnt: bool,
     /// A counter stood below its mark.
     pub regressed: bool,
     /// The life began before the oldest one that is kept, and was refused.
@@ -96,14 +137,15 @@ impl Book {
         self.lives.iter().any(|life| life.key == *key)
     }
 
-    /// The life that speaks for the chat's state: the one that began last.
+    /// The life that speaks for the chat's state: of the witness that knows best whether chats
+    /// live, the one that began last.
     pub fn latest(&self) -> Option<&Life> {
-        self.lives.iter().max_by_key(|life| life.key.started_at)
+        self.lives.iter().max_by_key(|life| authority(life))
     }
 
     /// As [`Book::latest`].
     pub fn latest_mut(&mut self) -> Option<&mut Life> {
-        self.lives.iter_mut().max_by_key(|life| life.key.started_at)
+        self.lives.iter_mut().max_by_key(|life| authority(life))
     }
 
     /// The life of that key.
@@ -121,8 +163,10 @@ impl Book {
         let mut booked = Booked::default();
         let growth = if let Some(life) = self.life_mut(&key) {
             booked.regressed = is_below(stated, &life.marks);
-            let value = stated.or(&life.marks);
-            life.marks.raise_to(&value)
+            let before = life.unstated;
+            let growth = life.raise_to(stated);
+            booked.learnt = life.unstated != before;
+            growth
         } else {
             if self.floor.is_some_and(|floor| key.started_at <= floor) {
                 booked.too_old = true;
@@ -130,8 +174,16 @@ impl Book {
             }
             booked.new_life = true;
             let marks = stated.or(&Counters::default());
-            self.admit(Life { key, marks, ended_at: None, process: None, end_counted: false });
-            match standing() {
+            let standing = standing();
+            self.admit(Life {
+                key,
+                marks,
+                ended_at: None,
+                process: None,
+                end_counted: false,
+                unstated: if standing == Standing::Prior { unstated(stated) } else { 0 },
+            });
+            match standing {
                 Standing::Whole => marks,
                 Standing::Prior => {
                     // Aligned: its account opens at what is published.
@@ -170,6 +222,19 @@ impl Book {
         }
         self.lives.push(life);
     }
+}
+
+/// Orders lives by how well they speak for their chat. The runtime knows of each chat whether it
+/// ended, and so does who pushes events; the others may never say.
+fn authority(life: &Life) -> (u8, Timestamp) {
+    let witness = match life.key.source {
+        Source::Scrape => 4,
+        Source::Receive => 3,
+        Source::Mongodb => 2,
+        Source::Logs => 1,
+        Source::Ag2 => 0,
+    };
+    (witness, life.key.started_at)
 }
 
 /// Whether a stated counter is below its mark.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
 use super::book::{Book, Life};
-use crate::model::{Instant, Mono, RuntimeId, Timestamp};
+use crate::model::{Instant, Mono, RuntimeId, Source, Timestamp};
 
 /// Whether a chat lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,14 +71,21 @@ pub struct Chat {
     pub folded: bool,
     /// Its series are gone; the book stays while its runtime still tells of it.
     pub evicted: bool,
-    /// It was not in the last complete answer of its runtime.
-    pub absent: bool,
+    /// It stood in a complete answer once, so that it can be missed in another.
+    pub(super) listed: bool,
     /// Row of its workflow.
     pub(super) workflow: usize,
     /// Row of its user.
     pub(super) user: usize,
+    /// Start of the life with which it stood in the last complete answer that named it.
     #[serde(skip)]
-    pub(super) absent_since: Mono,
+    pub(super) listed_life: Timestamp,
+    /// Since when it is missing from the answers of its runtime.
+    #[serde(skip)]
+    pub(super) absent_since: Option<Mono>,
+    /// When it was last told of.
+    #[serde(skip)]
+    pub(super) told: Mono,
     #[serde(skip)]
     pub(super) moved: Mono,
     #[serde(skip)]
@@ -91,6 +98,11 @@ pub struct Chat {
 }
 
 impl Chat {
+    /// Whether it stood in the last complete answer of its runtime.
+    pub(super) fn is_present(&self) -> bool {
+        self.listed && self.absent_since.is_none()
+    }
+
     /// Whether it lives.
     pub fn is_live(&self) -> bool {
         self.phase == Phase::Live
@@ -149,6 +161,23 @@ impl Chat {
             self.phase = Phase::Ended;
         }
         Turned { started: began, ..Turned::default() }
+    }
+
+    /// Settles the phase after something was told of another life than the one that speaks for
+    /// the chat: one that moved, or of a chat that was lost, shows that it lives.
+    pub(super) fn settle_aside(&mut self, source: Source, moved: bool) {
+        let Some(speaker) = self.book.latest() else {
+            return;
+        };
+        let lost = self.phase == Phase::Lost;
+        if (lost || self.phase == Phase::Ended && speaker.key.source == source) && moved {
+            self.phase = Phase::Live;
+        } else if lost {
+            self.phase = match speaker.ended_at {
+                Some(_) => Phase::Ended,
+                None => Phase::Live,
+            };
+        }
     }
 
     /// Ends it for the ledger.

@@ -213,7 +213,10 @@ impl Ledger {
     /// A scrape begins: settles what time has done, and which series it will show at 0.
     pub fn scrape_begins(&mut self, visitor: &Visitor, now: Instant) -> Ticket {
         self.tick(now);
-        self.births.arrive(visitor, now)
+        let ticket = self.births.arrive(visitor, now);
+        self.dirty.meta |= ticket.is_news;
+        self.settle_version();
+        ticket
     }
 
     /// The answer to a scrape was written out.
@@ -226,17 +229,23 @@ impl Ledger {
         self.births.hang_up(connection);
     }
 
+    /// Whether it holds each life of the last complete answer.
     fn holds_last(&self, answer: &Answer<'_>) -> bool {
         let Some(runtime) = self.runtimes.get(answer.runtime.0 as usize) else {
             return false;
         };
-        let held: HashSet<u64> = answer
-            .chats
-            .iter()
-            .filter_map(|snapshot| runtime.chats.get(&*snapshot.chat_id).copied())
-            .filter(|no| self.chats.get(no).is_some_and(|chat| !chat.absent))
-            .collect();
-        held.len() == runtime.present
+        let mut held = HashSet::new();
+        for snapshot in &answer.chats {
+            let Some(no) = runtime.chats.get(&*snapshot.chat_id) else {
+                continue;
+            };
+            let life = life_key(answer, snapshot).started_at;
+            let same = |chat: &Chat| chat.is_present() && chat.listed_life == life;
+            if self.chats.get(no).is_some_and(same) {
+                held.insert(*no);
+            }
+        }
+        answer.complete && runtime.present > 0 && held.len() == runtime.present
     }
 
     fn apply(
@@ -246,7 +255,12 @@ impl Ledger {
         newcomers: Newcomers,
         now: Instant,
     ) {
-        let standing = newcomers.standing(snapshot.started_at);
+        let forgotten = self.runtime(answer.runtime).and_then(|runtime| runtime.forgotten);
+        let standing = match snapshot.started_at {
+            Some(_) if snapshot.started_at <= forgotten => Standing::Prior,
+            Some(_) => newcomers.standing(snapshot.started_at),
+            None => newcomers.standing(answer.process),
+        };
         let no = self.chat_no(answer.runtime, snapshot, standing, now);
         let (Some(chat), Some(runtime)) =
             (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
@@ -258,13 +272,19 @@ impl Ledger {
             self.dirty.meta = true;
         }
         chat.answer = runtime.answer;
-        if std::mem::take(&mut chat.absent) {
-            runtime.present += 1;
+        let was_present = chat.is_present();
+        if answer.complete && !chat.listed {
+            chat.listed = true;
             self.dirty.chats.insert(no);
         }
+        let key = life_key(answer, snapshot);
+        if answer.complete {
+            chat.listed_life = key.started_at;
+        }
+        chat.absent_since = None;
+        chat.told = now.mono;
+        runtime.present += usize::from(chat.is_present() && !was_present);
 
-        let started_at = snapshot.started_at.or(answer.process).unwrap_or_default();
-        let key = LifeKey { source: answer.source, runtime: answer.runtime, started_at };
         let first_life = chat.book.lives().is_empty();
         let booked = chat.book.record(key, &snapshot.totals, || standing);
         if booked.regressed {
@@ -282,7 +302,7 @@ impl Ledger {
             self.dirty.meta = true;
         }
         let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
-        let mut life_changed = booked.new_life;
+        let mut life_changed = booked.new_life || booked.learnt;
         if let Some(life) = chat.book.life_mut(&key) {
             told.previous_end = life.ended_at;
             // An end that lay before our time is not news.
@@ -295,8 +315,13 @@ impl Ledger {
         told.moved = moved && !booked.new_life;
         let is_latest = chat.book.latest().is_some_and(|life| life.key == key);
         let was_live = chat.is_live() && !first_life;
-        let phase = chat.phase;
-        let turned = if is_latest { chat.settle(told, now) } else { Turned::default() };
+        let (phase, closed) = (chat.phase, chat.closed);
+        let turned = if is_latest {
+            chat.settle(told, now)
+        } else {
+            chat.settle_aside(answer.source, told.moved);
+            Turned::default()
+        };
         if is_latest && snapshot.last_turn_seconds.is_some() {
             life_changed |= chat.last_turn_seconds != snapshot.last_turn_seconds;
             chat.last_turn_seconds = snapshot.last_turn_seconds;
@@ -305,8 +330,8 @@ impl Ledger {
             chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
             chat.moved = now.mono;
         }
-        let revived = moved && chat.evicted;
-        if moved || life_changed || phase != chat.phase {
+        let revived = chat.evicted && (moved || chat.is_live() || chat.closed != closed);
+        if moved || life_changed || phase != chat.phase || revived {
             self.dirty.chats.insert(no);
         }
         let turned = Turned { started: turned.started && !aligned, ..turned };
@@ -314,7 +339,12 @@ impl Ledger {
             self.revive(no);
         }
         self.index_phase(no, was_live);
-        self.credit(no, &booked, turned, snapshot.last_turn_seconds, now);
+        let turns = match answer.source {
+            Source::Scrape => booked.life.get(Count::Turns),
+            _ => 0,
+        };
+        let last_turn_seconds = snapshot.last_turn_seconds;
+        self.credit(no, &booked.published, turned, turns, last_turn_seconds, now);
     }
 
     /// The number of a chat, given now if it is new.
@@ -359,7 +389,6 @@ impl Ledger {
         self.shown += usize::from(!folded);
         let chat_id: Arc<str> = snapshot.chat_id.as_ref().into();
         self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
-        self.runtimes[index].present += 1;
         self.dirty.workflows.insert(workflow);
         self.dirty.users.insert(user);
         self.dirty.meta = true;
@@ -381,10 +410,12 @@ impl Ledger {
                 birth: if known_before { 0 } else { birth },
                 folded,
                 evicted: false,
-                absent: false,
+                listed: false,
+                listed_life: Timestamp::default(),
                 workflow,
                 user,
-                absent_since: now.mono,
+                absent_since: None,
+                told: now.mono,
                 moved: now.mono,
                 closed: now.mono,
                 ended_key: None,
@@ -394,7 +425,7 @@ impl Ledger {
         no
     }
 
-    /// Gives an evicted chat that moves again its series back, where there is room.
+    /// Gives an evicted chat that moves or lives again its series back, where there is room.
     fn revive(&mut self, no: u64) {
         let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
         let Some(chat) = self.chats.get_mut(&no) else { return };
@@ -433,16 +464,15 @@ impl Ledger {
     fn credit(
         &mut self,
         no: u64,
-        booked: &Booked,
+        gained: &Counters,
         turned: Turned,
+        turns: u64,
         last_turn_seconds: Option<f64>,
         now: Instant,
     ) {
         let Some(chat) = self.chats.get(&no) else {
             return;
         };
-        let gained = &booked.published;
-        let turns = booked.life.get(Count::Turns);
         if gained.is_zero() && turns == 0 && turned == Turned::default() {
             return;
         }
@@ -493,9 +523,9 @@ impl Ledger {
     pub fn chat(&self, chat_id: &str) -> Option<&Chat> {
         self.runtimes
             .iter()
-            .find_map(|runtime| runtime.chats.get(chat_id))
-            .and_then(|no| self.chats.get(no))
-            .filter(|chat| !chat.evicted)
+            .filter_map(|runtime| runtime.chats.get(chat_id))
+            .filter_map(|no| self.chats.get(no))
+            .find(|chat| !chat.evicted)
     }
 
     /// Chats that live, whether or not their runtime answers.
@@ -556,6 +586,14 @@ impl Ledger {
             sums.1.add(account);
         }
         sums
+    }
+}
+
+fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {
+    LifeKey {
+        source: answer.source,
+        runtime: answer.runtime,
+        started_at: snapshot.started_at.or(answer.process).unwrap_or_default(),
     }
 }
 

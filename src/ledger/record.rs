@@ -94,6 +94,8 @@ impl Dirty {
 #[derive(Serialize, Deserialize)]
 struct Meta {
     next_chat: u64,
+    /// How many runtimes, workflows, users and chats there are.
+    rows: [usize; 4],
     births: BirthsRecord,
     #[serde(default)]
     tally: Tally,
@@ -116,6 +118,7 @@ impl Ledger {
         if !dirty.is_empty() {
             let meta = Meta {
                 next_chat: self.next_chat,
+                rows: self.rows(),
                 births: self.births.record(now),
                 tally: self.tally.clone(),
                 written_at: now.wall,
@@ -155,6 +158,7 @@ impl Ledger {
     ) -> Result<Self, RestoreError> {
         entries.sort_by_key(|entry| (entry.kind, entry.id));
         let mut ledger = Self::new(settings);
+        let mut rows = [0; 4];
         for entry in entries {
             let Entry { kind, id, body: Some(body) } = entry else {
                 continue;
@@ -164,6 +168,7 @@ impl Ledger {
                 Kind::Meta => {
                     let meta: Meta = parse(kind, id, &body)?;
                     ledger.next_chat = meta.next_chat;
+                    rows = meta.rows;
                     ledger.births = Births::restore(meta.births, now);
                     ledger.tally = meta.tally;
                 }
@@ -206,7 +211,19 @@ impl Ledger {
                 }
             }
         }
+        if ledger.rows() != rows {
+            return Err(RestoreError::Gap { kind: Kind::Meta, id: 0 });
+        }
         Ok(ledger)
+    }
+
+    fn rows(&self) -> [usize; 4] {
+        [
+            self.runtimes.len(),
+            self.workflows.rows().len(),
+            self.users.rows().len(),
+            self.chats.len(),
+        ]
     }
 
     fn restore_chat(&mut self, no: u64, mut chat: Chat, now: Instant) {
@@ -215,10 +232,10 @@ impl Ledger {
         chat.user_id = super::intern(&mut self.names, &chat.user_id);
         chat.moved = now.mono_at(chat.last_update);
         chat.closed = chat.closed_at.map_or(now.mono, |at| now.mono_at(at));
-        chat.absent_since = now.mono;
+        chat.told = now.mono;
         let runtime = &mut self.runtimes[chat.runtime.0 as usize];
         runtime.chats.insert(std::sync::Arc::clone(&chat.chat_id), no);
-        runtime.present += usize::from(!chat.absent);
+        runtime.present += usize::from(chat.is_present());
         self.shown += usize::from(!chat.folded && !chat.evicted);
         self.chats.insert(no, chat);
         self.index_phase(no, false);

@@ -56,6 +56,7 @@ impl Newcomers {
 }
 
 /// One runtime.
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Runtime {
     /// The value of the `runtime` label.
@@ -70,6 +71,9 @@ pub struct Runtime {
     processes: Vec<Process>,
     last_restart: Option<Timestamp>,
     met: bool,
+    /// Chats that began up to here may have been forgotten: they are no news.
+    #[serde(default)]
+    pub(super) forgotten: Option<Timestamp>,
     /// Whether the configuration names it.
     #[serde(skip)]
     pub configured: bool,
@@ -85,6 +89,9 @@ pub struct Runtime {
     /// Chats that stood in the last complete answer.
     #[serde(skip)]
     pub(super) present: usize,
+    /// Whether the process that answered last told all it held, where processes have no identity.
+    #[serde(skip)]
+    told_all: bool,
     /// Whether anything that is to be kept has changed.
     #[serde(skip)]
     pub(super) changed: bool,
@@ -104,6 +111,8 @@ impl Runtime {
             processes: Vec::new(),
             last_restart: None,
             met: false,
+            forgotten: None,
+            told_all: false,
             configured: false,
             up: None,
             expected: Vec::new(),
@@ -155,9 +164,14 @@ impl Runtime {
             self.contacts.push(Contact { source: answer.source, first_heard });
             self.changed = true;
         }
-        let told_all = answer.process.and_then(|created| {
-            self.note_process(created, first_heard, answer.complete && unread == 0, now)
-        });
+        let tells_all = answer.complete && unread == 0;
+        let told_all = answer
+            .process
+            .and_then(|created| self.note_process(created, first_heard, tells_all, now));
+        let same_told_all = holds_last && self.told_all;
+        if answer.process.is_none() && answer.complete {
+            self.told_all = same_told_all || tells_all;
+        }
         let Some(first_heard) = first_heard else {
             let standing = if self.met { Standing::Prior } else { Standing::Whole };
             return Newcomers::Are(standing);
@@ -170,11 +184,10 @@ impl Runtime {
             (Some(_), Some(true)) => Newcomers::Are(Standing::Whole),
             // A process that is new to us: is it a successor, or a worker that was there before?
             (Some(created), None) if created > first_heard => Newcomers::Are(Standing::Whole),
-            (Some(_), None) => Newcomers::Are(Standing::Prior),
             // Processes cannot be told apart. A runtime forgets no chat while it lives, so an
             // answer that holds all of the last one comes from the same process.
-            (None, _) if holds_last => Newcomers::Are(Standing::Whole),
-            (Some(_), Some(false)) | (None, _) => Newcomers::ByClock(first_heard),
+            (None, _) if same_told_all => Newcomers::Are(Standing::Whole),
+            (Some(_) | None, _) => Newcomers::ByClock(first_heard),
         }
     }
 

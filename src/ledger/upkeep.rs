@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Ledger, Outcome, Phase};
-use crate::model::{Instant, RuntimeId};
+use crate::model::{Instant, Mono, RuntimeId};
 
 /// How often the costly parts run.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
@@ -14,7 +14,7 @@ impl Ledger {
         self.try_meet(now);
         self.close_overdue(now);
         while let Some((closed, no)) = self.ended.first().copied() {
-            if now.mono.since(crate::model::Mono(closed)) < self.settings.retention {
+            if now.mono.since(Mono(closed)) < self.settings.retention {
                 break;
             }
             self.evict(no);
@@ -53,7 +53,7 @@ impl Ledger {
             .chats
             .values()
             .copied()
-            .filter(|no| self.chats.get(no).is_some_and(|c| !c.absent && c.answer != answer))
+            .filter(|no| self.chats.get(no).is_some_and(|c| c.is_present() && c.answer != answer))
             .collect();
         for no in missing {
             self.mark_absent(no, now);
@@ -64,14 +64,12 @@ impl Ledger {
         let Some(chat) = self.chats.get_mut(&no) else {
             return;
         };
-        if chat.absent {
+        if chat.absent_since.is_some() {
             return;
         }
-        chat.absent = true;
-        chat.absent_since = now.mono;
-        self.dirty.chats.insert(no);
+        chat.absent_since = Some(now.mono);
         if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
-            runtime.present = runtime.present.saturating_sub(1);
+            runtime.present -= usize::from(chat.listed);
         }
     }
 
@@ -87,7 +85,8 @@ impl Ledger {
             };
             // Workers answer in turns, so a chat is missing from the answers of all but its own.
             let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
-            if chat.absent && now.mono.since(chat.absent_since) >= patience {
+            let is_lost = |since: Mono| now.mono.since(since) >= patience;
+            if chat.absent_since.is_some_and(is_lost) {
                 overdue.push((*no, Phase::Lost));
             } else if chat.is_resumed() && now.mono.since(chat.moved) >= self.settings.quiet_after {
                 overdue.push((*no, Phase::Ended));
@@ -140,19 +139,25 @@ impl Ledger {
         true
     }
 
-    /// Forgets evicted chats that no answer has named for the retention time.
+    /// Forgets evicted chats that no answer has named for the retention time. Whatever began up to
+    /// then is not booked again if it is told after all.
     fn forget_evicted(&mut self, now: Instant) {
         let retention = self.settings.retention;
         let gone: Vec<u64> = self
             .chats
             .iter()
-            .filter(|(_, c)| c.evicted && c.absent && now.mono.since(c.absent_since) >= retention)
+            .filter(|(_, c)| c.evicted && !c.is_present())
+            .filter(|(_, c)| now.mono.since(c.absent_since.unwrap_or(c.told)) >= retention)
             .map(|(no, _)| *no)
             .collect();
         for no in gone {
             if let Some(chat) = self.chats.remove(&no) {
                 if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
                     runtime.chats.remove(&chat.chat_id);
+                    let lives = chat.book.lives().iter();
+                    let last = lives.map(|life| life.key.started_at).max();
+                    runtime.forgotten = runtime.forgotten.max(last);
+                    self.dirty.runtimes.insert(chat.runtime.0);
                 }
                 self.dirty.chats.insert(no);
             }

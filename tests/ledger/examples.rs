@@ -90,11 +90,15 @@ impl Desk {
     }
 
     fn reopen(&mut self) {
+        self.reopen_to_watch("runtime");
+    }
+
+    fn reopen_to_watch(&mut self, name: &str) {
         let now = self.now();
         keep(&mut self.rows, self.ledger.take_changes(now).1);
         let rows = entries(&self.rows);
         self.ledger = Ledger::restore(Settings::default(), rows, now).unwrap();
-        self.ledger.watch("runtime", &[Source::Scrape], now);
+        self.ledger.watch(name, &[Source::Scrape], now);
     }
 
     fn visit(&mut self, connection: u64) -> Ticket {
@@ -401,6 +405,19 @@ fn a_clock_that_is_set_moves_no_deadline() {
         assert_eq!(desk.ledger.chats().count(), 2);
         assert_eq!(desk.phase(1), Phase::Live);
     }
+}
+
+#[test]
+fn chats_of_a_runtime_that_is_no_longer_watched_get_lost() {
+    let mut desk = Desk::met();
+    desk.poll(0, [fact(0, 5, totals(1, 1, 1))]);
+    desk.reopen_to_watch("another");
+    desk.ledger.retire_unwatched(desk.now());
+    desk.pass(119);
+    assert_eq!(desk.phase(0), Phase::Live);
+    desk.pass(1);
+    assert_eq!(desk.phase(0), Phase::Lost);
+    assert_eq!(desk.total(), totals(1, 1, 1));
 }
 
 #[test]

@@ -48,6 +48,7 @@ struct Process {
 #[derive(Debug, Clone)]
 pub(crate) struct Chat {
     pub(crate) runtime: usize,
+    pub(crate) number: usize,
     /// Index of its workflow.
     pub(crate) workflow: usize,
     lives: Vec<Life>,
@@ -101,9 +102,10 @@ impl Life {
 }
 
 impl Chat {
-    fn new(runtime: usize, workflow: usize, now: Instant) -> Self {
+    fn new(runtime: usize, number: usize, workflow: usize, now: Instant) -> Self {
         Self {
             runtime,
+            number,
             workflow,
             lives: Vec::new(),
             openings: BTreeMap::new(),
@@ -360,7 +362,7 @@ impl Oracle {
             let key = (said.runtime, fact.chat);
             if !self.chats.contains_key(&key) {
                 let workflow = self.workflow(said.runtime, fact.chat);
-                self.chats.insert(key, Chat::new(said.runtime, workflow, now));
+                self.chats.insert(key, Chat::new(said.runtime, fact.chat, workflow, now));
             }
             let chat = self.chats.get_mut(&key).unwrap();
             self.duplicates += u64::from(told.contains(&fact.chat));

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mozaiks_exporter::ledger::{
-    Birth, Chat, Entry, Histogram, Kind, Ledger, Outcome, Settings, Ticket,
+    Birth, Chat, Entry, Histogram, Kind, Ledger, Outcome, Runtime, SESSION_BOUNDS, Settings,
+    TURN_BOUNDS, Ticket,
 };
 use mozaiks_exporter::model::{Instant, Mono, RuntimeId, Source, Timestamp};
 use proptest::prelude::*;
@@ -220,8 +221,8 @@ impl Play {
         let (_, changes) = self.ledger.take_changes(self.now);
         for entry in changes.iter().filter(|entry| entry.kind == Kind::Chat) {
             if let Some(body) = &entry.body {
-                let chat: Chat = serde_json::from_str(body).unwrap();
-                self.chat_rows.insert(entry.id, key(&chat));
+                let named = || key(&serde_json::from_str(body).unwrap());
+                self.chat_rows.entry(entry.id).or_insert_with(named);
             } else if let Some((runtime, chat)) = self.chat_rows.remove(&entry.id) {
                 self.oracle.forget(runtime, chat);
             }
@@ -335,7 +336,7 @@ pub(crate) fn series(ledger: &Ledger) -> Series {
     let mut put = |name: String, birth: Birth, value: u128| {
         series.insert(name, if ledger.hides(birth) { 0 } else { value });
     };
-    let is_met = |id: RuntimeId| ledger.runtime(id).is_some_and(|runtime| runtime.is_met());
+    let is_met = |id: RuntimeId| ledger.runtime(id).is_some_and(Runtime::is_met);
     for chat in ledger.chats().filter(|chat| !chat.folded && is_met(chat.runtime)) {
         for (n, value) in amounts(chat.book.published()).into_iter().enumerate() {
             put(format!("chat {:?} {n}", key(chat)), chat.birth, value);
@@ -346,8 +347,8 @@ pub(crate) fn series(ledger: &Ledger) -> Series {
         let mut values: Vec<u128> = amounts(&row.totals).into();
         values.extend([row.starts, row.turns_unobserved, row.unpriced_tokens].map(u128::from));
         values.extend(row.ends.map(u128::from));
-        values.extend(buckets(&row.sessions, mozaiks_exporter::ledger::SESSION_BOUNDS));
-        values.extend(buckets(&row.turns, mozaiks_exporter::ledger::TURN_BOUNDS));
+        values.extend(buckets(&row.sessions, SESSION_BOUNDS));
+        values.extend(buckets(&row.turns, TURN_BOUNDS));
         for (n, value) in values.into_iter().enumerate() {
             put(format!("{labels} {n}"), row.birth, value);
         }

@@ -41,7 +41,7 @@ struct Born {
 /// All births, each with its own date, and who has seen what.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scrapers {
-    scrapers: BTreeMap<usize, Scraper>,
+    visitors: BTreeMap<usize, Scraper>,
     births: BTreeMap<Birth, Born>,
     revealed: BTreeSet<Birth>,
     connections: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Scrapers {
 
 impl Scrapers {
     pub(crate) fn visitor(&mut self, who: usize, now: Instant) -> Visitor {
-        let scraper = self.scrapers.entry(who).or_default();
+        let scraper = self.visitors.entry(who).or_default();
         let gap = now.mono.0 - scraper.last;
         if scraper.visits > 0 && gap > 0 {
             let alike = scraper.interval.is_some_and(|i| gap <= 2 * i && i <= 2 * gap);
@@ -80,13 +80,13 @@ impl Scrapers {
     /// The answer on that connection was written out.
     pub(crate) fn served(&mut self, connection: u64, shows: Birth) {
         let on_it = |scraper: &&mut Scraper| scraper.connection == Some(connection);
-        if let Some(scraper) = self.scrapers.values_mut().find(on_it) {
+        if let Some(scraper) = self.visitors.values_mut().find(on_it) {
             scraper.saw = scraper.saw.max(shows);
         }
     }
 
     pub(crate) fn hang_up(&mut self, who: usize) -> Option<u64> {
-        self.scrapers.get_mut(&who)?.connection.take()
+        self.visitors.get_mut(&who)?.connection.take()
     }
 
     /// Takes note of births. Baselines are none.
@@ -103,7 +103,7 @@ impl Scrapers {
     }
 
     fn live(&self, now: Instant) -> impl Iterator<Item = &Scraper> {
-        self.scrapers.iter().filter_map(move |(who, scraper)| {
+        self.visitors.iter().filter_map(move |(who, scraper)| {
             let patience = (3 * scraper.interval()).max(5 * SECOND);
             let scrapes = (*who < 2 || scraper.regular) && !scraper.remembered;
             (scrapes && now.mono.0 - scraper.last <= patience).then_some(scraper)
@@ -121,7 +121,7 @@ impl Scrapers {
         let remembered =
             |s: &Scraper| s.remembered && now.mono.0 - s.last <= 3 * s.interval().max(LONGEST_WAIT);
         let may_expect_others = self.expected_back.is_some_and(|until| now.mono.0 <= until)
-            || self.scrapers.values().any(remembered);
+            || self.visitors.values().any(remembered);
         for (birth, born) in &self.births {
             let age = now.mono.0 - born.at;
             let missed = self.live(now).any(|s| s.saw < *birth);
@@ -151,7 +151,7 @@ impl Scrapers {
     /// What an exporter that starts now knows of them.
     pub(crate) fn reopened(&self, now: Instant) -> Self {
         let mut next = self.clone();
-        for scraper in next.scrapers.values_mut() {
+        for scraper in next.visitors.values_mut() {
             *scraper = Scraper { remembered: true, last: scraper.last, ..Scraper::default() };
         }
         for (birth, born) in &mut next.births {
