@@ -245,7 +245,7 @@ impl Ledger {
                 held.insert(*no);
             }
         }
-        answer.complete && runtime.present > 0 && held.len() == runtime.present
+        answer.complete && held.len() == runtime.present
     }
 
     fn apply(

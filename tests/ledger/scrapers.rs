@@ -56,7 +56,8 @@ impl Scrapers {
         if scraper.visits > 0 && gap > 0 {
             let alike = scraper.interval.is_some_and(|i| gap <= 2 * i && i <= 2 * gap);
             scraper.regular |= alike && scraper.visits >= 2;
-            scraper.interval = Some(gap);
+            // Who says how long it waits scrapes no more often than that.
+            scraper.interval = Some(if who < 2 { gap.max(10 * SECOND) } else { gap });
             scraper.remembered &= who >= 2;
         }
         scraper.visits += 1;

@@ -248,8 +248,15 @@ impl World {
         Timestamp(self.clock)
     }
 
+    /// Where processes cannot be told apart there is one worker: nobody could tell what another one
+    /// held before its first answer from what began after the first one's empty one.
+    fn number(&self, at: Place) -> usize {
+        if self.natures[at.runtime].anonymous { 0 } else { at.worker }
+    }
+
     fn worker(&mut self, at: Place) -> &mut Worker {
-        &mut self.workers[at.runtime][at.worker]
+        let number = self.number(at);
+        &mut self.workers[at.runtime][number]
     }
 
     pub(crate) fn work(&mut self, at: Place, growth: &Amounts) {
@@ -278,7 +285,7 @@ impl World {
 
     /// The start of a chat's life in a worker, as its poll states it.
     pub(crate) fn life_key(&self, at: Place) -> Option<Timestamp> {
-        let worker = &self.workers[at.runtime][at.worker];
+        let worker = &self.workers[at.runtime][self.number(at)];
         let life = worker.lives.get(&at.chat)?;
         let nature = self.natures[at.runtime];
         Some(match (nature.startless, nature.anonymous) {
@@ -306,7 +313,7 @@ impl World {
 
     pub(crate) fn poll(&mut self, at: Place, flaw: Flaw) -> Said {
         let nature = self.natures[at.runtime];
-        let worker = &self.workers[at.runtime][at.worker];
+        let worker = &self.workers[at.runtime][self.number(at)];
         let fact = |chat: &usize, life: &TrueLife| Fact {
             chat: *chat,
             started_at: (!nature.startless).then_some(life.started_at),
@@ -362,7 +369,7 @@ impl World {
         tells_end: bool,
         mask: u8,
     ) -> Option<Said> {
-        let life = self.workers[at.runtime][at.worker].lives.get(&at.chat)?;
+        let life = self.workers[at.runtime][self.number(at)].lives.get(&at.chat)?;
         let seen = match sight {
             Sight::Clear => life.amounts,
             Sight::Lagging(back) => life.before[life.before.len().saturating_sub(1 + back)],
