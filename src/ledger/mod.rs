@@ -6,6 +6,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | `apply` | what an answer does |
 //! | `book` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
 //! | `runtimes` | what counts as baseline, and what as new |
@@ -14,6 +15,7 @@
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
 
+mod apply;
 mod births;
 mod book;
 mod chat;
@@ -35,12 +37,10 @@ pub use record::{Entry, Kind, RestoreError};
 pub use runtimes::Runtime;
 pub use totals::{Outcome, Spending, User, Workflow};
 
-use crate::model::{
-    Answer, ChatSnapshot, Count, Counters, Instant, Mono, RuntimeId, Source, Timestamp,
-};
-use chat::{Told, Turned};
+use crate::model::{Counters, Instant, Mono, RuntimeId, Source};
+
 use record::Dirty;
-use runtimes::Newcomers;
+
 use totals::{Users, Workflows};
 
 /// What an operator can set.
@@ -170,30 +170,6 @@ impl Ledger {
         self.settle_version();
     }
 
-    /// Applies everything that one witness said at one time. `unread` is the number of chats in
-    /// the answer that could not be understood.
-    pub fn hear(&mut self, answer: &Answer<'_>, unread: usize, now: Instant) {
-        self.tick(now);
-        let holds_last = answer.process.is_none() && self.holds_last(answer);
-        let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else {
-            return;
-        };
-        runtime.up = Some(true);
-        runtime.answer += 1;
-        let newcomers = runtime.hear(answer, unread, holds_last, now);
-        if std::mem::take(&mut runtime.changed) {
-            self.dirty.runtimes.insert(answer.runtime.0);
-        }
-        for snapshot in &answer.chats {
-            self.apply(answer, snapshot, newcomers, now);
-        }
-        if answer.complete {
-            self.note_absent(answer.runtime, now);
-        }
-        self.try_meet(now);
-        self.settle_version();
-    }
-
     /// A runtime did not answer.
     pub fn runtime_failed(&mut self, runtime: RuntimeId) {
         if let Some(runtime) = self.runtimes.get_mut(runtime.0 as usize) {
@@ -227,291 +203,6 @@ impl Ledger {
     /// A connection of the metrics listener is gone.
     pub fn hang_up(&mut self, connection: u64) {
         self.births.hang_up(connection);
-    }
-
-    /// Whether it holds each life of the last complete answer.
-    fn holds_last(&self, answer: &Answer<'_>) -> bool {
-        let Some(runtime) = self.runtimes.get(answer.runtime.0 as usize) else {
-            return false;
-        };
-        let mut held = HashSet::new();
-        for snapshot in &answer.chats {
-            let Some(no) = runtime.chats.get(&*snapshot.chat_id) else {
-                continue;
-            };
-            let life = life_key(answer, snapshot).started_at;
-            let same = |chat: &Chat| chat.is_present() && chat.listed_life == life;
-            if self.chats.get(no).is_some_and(same) {
-                held.insert(*no);
-            }
-        }
-        answer.complete && held.len() == runtime.present
-    }
-
-    fn apply(
-        &mut self,
-        answer: &Answer<'_>,
-        snapshot: &ChatSnapshot<'_>,
-        newcomers: Newcomers,
-        now: Instant,
-    ) {
-        let forgotten = self.runtime(answer.runtime).and_then(|runtime| runtime.forgotten);
-        let standing = match snapshot.started_at {
-            Some(_) if snapshot.started_at <= forgotten => Standing::Prior,
-            Some(_) => newcomers.standing(snapshot.started_at),
-            None => newcomers.standing(answer.process),
-        };
-        let no = self.chat_no(answer.runtime, snapshot, standing, now);
-        let (Some(chat), Some(runtime)) =
-            (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
-        else {
-            return;
-        };
-        if chat.answer == runtime.answer {
-            self.tally.duplicates += 1;
-            self.dirty.meta = true;
-        }
-        chat.answer = runtime.answer;
-        let was_present = chat.is_present();
-        if answer.complete && !chat.listed {
-            chat.listed = true;
-            self.dirty.chats.insert(no);
-        }
-        let key = life_key(answer, snapshot);
-        if answer.complete {
-            chat.listed_life = key.started_at;
-        }
-        chat.absent_since = None;
-        chat.told = now.mono;
-        runtime.present += usize::from(chat.is_present() && !was_present);
-
-        let first_life = chat.book.lives().is_empty();
-        let booked = chat.book.record(key, &snapshot.totals, || standing);
-        if booked.regressed {
-            *self.tally.regressions.entry(answer.source).or_default() += 1;
-            self.dirty.meta = true;
-        }
-        if booked.too_old {
-            self.tally.ancient_lives += 1;
-            self.dirty.meta = true;
-            return;
-        }
-        let aligned = booked.new_life && standing == Standing::Prior;
-        if aligned {
-            self.tally.aligned += 1;
-            self.dirty.meta = true;
-        }
-        let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
-        let mut life_changed = booked.new_life || booked.learnt;
-        if let Some(life) = chat.book.life_mut(&key) {
-            told.previous_end = life.ended_at;
-            // An end that lay before our time is not news.
-            life.end_counted |= aligned && snapshot.ended_at.is_some();
-            life_changed |= life.ended_at != snapshot.ended_at || life.process != answer.process;
-            life.ended_at = snapshot.ended_at;
-            life.process = answer.process;
-        }
-        let moved = !booked.life.is_zero();
-        told.moved = moved && !booked.new_life;
-        let is_latest = chat.book.latest().is_some_and(|life| life.key == key);
-        let was_live = chat.is_live() && !first_life;
-        let (phase, closed) = (chat.phase, chat.closed);
-        let turned = if is_latest {
-            chat.settle(told, now)
-        } else {
-            chat.settle_aside(answer.source, told.moved);
-            Turned::default()
-        };
-        if is_latest && snapshot.last_turn_seconds.is_some() {
-            life_changed |= chat.last_turn_seconds != snapshot.last_turn_seconds;
-            chat.last_turn_seconds = snapshot.last_turn_seconds;
-        }
-        if moved || booked.new_life {
-            chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
-            chat.moved = now.mono;
-        }
-        let revived = chat.evicted && (moved || chat.is_live() || chat.closed != closed);
-        if moved || life_changed || phase != chat.phase || revived {
-            self.dirty.chats.insert(no);
-        }
-        let turned = Turned { started: turned.started && !aligned, ..turned };
-        if revived {
-            self.revive(no);
-        }
-        self.index_phase(no, was_live);
-        let turns = match answer.source {
-            Source::Scrape => booked.life.get(Count::Turns),
-            _ => 0,
-        };
-        let last_turn_seconds = snapshot.last_turn_seconds;
-        self.credit(no, &booked.published, turned, turns, last_turn_seconds, now);
-    }
-
-    /// The number of a chat, given now if it is new.
-    fn chat_no(
-        &mut self,
-        runtime: RuntimeId,
-        snapshot: &ChatSnapshot<'_>,
-        standing: Standing,
-        now: Instant,
-    ) -> u64 {
-        let index = runtime.0 as usize;
-        if let Some(no) = self.runtimes[index].chats.get(&*snapshot.chat_id) {
-            return *no;
-        }
-        // A baseline is shown at once: there is no first increment to be seen.
-        let silent = !self.runtimes[index].is_met();
-        let births = &mut self.births;
-        let mut birth = || if silent { 0 } else { births.born(now) };
-        let app_id = intern(&mut self.names, &snapshot.app_id);
-        let workflow_name = intern(&mut self.names, &snapshot.workflow_name);
-        let user_id = intern(&mut self.names, &snapshot.user_id);
-        let workflow = self.workflows.find_or_add(
-            runtime,
-            &app_id,
-            &workflow_name,
-            self.settings.max_workflows,
-            &mut birth,
-        );
-        let user =
-            self.users.find_or_add(runtime, &app_id, &user_id, self.settings.max_users, &mut birth);
-        if self.workflows.rows()[workflow].workflow_name != workflow_name {
-            self.tally.folded_workflows += 1;
-        }
-        let row = &self.users.rows()[user];
-        if !row.shown || row.user_id != user_id {
-            self.tally.folded_users += 1;
-        }
-        let birth = birth();
-        let folded = !self.make_room();
-        let no = self.next_chat;
-        self.next_chat += 1;
-        self.shown += usize::from(!folded);
-        let chat_id: Arc<str> = snapshot.chat_id.as_ref().into();
-        self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
-        self.dirty.workflows.insert(workflow);
-        self.dirty.users.insert(user);
-        self.dirty.meta = true;
-        let known_before = standing == Standing::Prior && !silent;
-        self.chats.insert(
-            no,
-            Chat {
-                runtime,
-                chat_id,
-                app_id,
-                workflow_name,
-                user_id,
-                book: Book::default(),
-                phase: Phase::Ended,
-                last_update: Timestamp::default(),
-                closed_at: None,
-                last_turn_seconds: None,
-                // What began before our time has no first increment either.
-                birth: if known_before { 0 } else { birth },
-                folded,
-                evicted: false,
-                listed: false,
-                listed_life: Timestamp::default(),
-                workflow,
-                user,
-                absent_since: None,
-                told: now.mono,
-                moved: now.mono,
-                closed: now.mono,
-                ended_key: None,
-                answer: 0,
-            },
-        );
-        no
-    }
-
-    /// Gives an evicted chat that moves or lives again its series back, where there is room.
-    fn revive(&mut self, no: u64) {
-        let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
-        let Some(chat) = self.chats.get_mut(&no) else { return };
-        chat.evicted = false;
-        chat.folded |= !has_room;
-        self.shown += usize::from(!chat.folded);
-    }
-
-    /// Keeps the indexes of live and ended chats in step with a chat's phase.
-    fn index_phase(&mut self, no: u64, was_live: bool) {
-        let Some(chat) = self.chats.get_mut(&no) else {
-            return;
-        };
-        let live = chat.is_live();
-        let ended_key = (!live && !chat.evicted).then_some((chat.closed.0, no));
-        if chat.ended_key != ended_key {
-            if let Some(old) = std::mem::replace(&mut chat.ended_key, ended_key) {
-                self.ended.remove(&old);
-            }
-            self.ended.extend(ended_key);
-        }
-        if live == was_live {
-            return;
-        }
-        if live {
-            self.live.insert(no);
-        } else {
-            self.live.remove(&no);
-        }
-        if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
-            workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
-        }
-    }
-
-    /// Adds what a chat has gained to the totals that outlive it.
-    fn credit(
-        &mut self,
-        no: u64,
-        gained: &Counters,
-        turned: Turned,
-        turns: u64,
-        last_turn_seconds: Option<f64>,
-        now: Instant,
-    ) {
-        let Some(chat) = self.chats.get(&no) else {
-            return;
-        };
-        if gained.is_zero() && turns == 0 && turned == Turned::default() {
-            return;
-        }
-        let silent = !self.runtimes[chat.runtime.0 as usize].is_met();
-        let births = &mut self.births;
-        let mut birth = || if silent { 0 } else { births.born(now) };
-        if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
-            workflow.totals.add(gained);
-            workflow.starts += u64::from(turned.started);
-            if gained.tokens() > 0 && gained.cost.is_zero() {
-                workflow.unpriced_tokens += gained.tokens();
-            }
-            workflow.ends[Outcome::Completed as usize] += u64::from(turned.completed);
-            if let Some(seconds) = turned.session_seconds {
-                workflow.sessions.observe(SESSION_BOUNDS, seconds);
-            }
-            // Of several turns between two looks, only the last one's duration is told.
-            let observed = u64::from(turns > 0 && last_turn_seconds.is_some());
-            if let (1, Some(seconds)) = (observed, last_turn_seconds) {
-                workflow.turns.observe(TURN_BOUNDS, seconds);
-            }
-            workflow.turns_unobserved += turns - observed;
-            self.dirty.workflows.insert(chat.workflow);
-        }
-        let chats = u64::from(turned.started);
-        let spent = Spending { chats, tokens: gained.tokens(), cost: gained.cost };
-        if spent != Spending::default() {
-            let other = self.users.spend(chat.user, &spent, &mut birth);
-            self.dirty.users.extend([Some(chat.user), other].into_iter().flatten());
-        }
-        if chat.folded && !gained.is_zero() {
-            let runtime = &mut self.runtimes[chat.runtime.0 as usize];
-            runtime.folded.add(gained);
-            if runtime.folded_birth.is_none() {
-                runtime.folded_birth = Some(birth());
-            }
-            self.dirty.runtimes.insert(chat.runtime.0);
-        }
-        self.dirty.meta = true;
     }
 
     /// Chats, runtimes and totals as they stand. Order: as first seen.
@@ -587,26 +278,6 @@ impl Ledger {
         }
         sums
     }
-}
-
-fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {
-    LifeKey {
-        source: answer.source,
-        runtime: answer.runtime,
-        started_at: snapshot.started_at.or(answer.process).unwrap_or_default(),
-    }
-}
-
-/// When a chat last did something. One that has done nothing yet did so at its start.
-fn last_update(
-    before: Timestamp,
-    snapshot: &ChatSnapshot<'_>,
-    moved: bool,
-    now: Timestamp,
-) -> Timestamp {
-    let at = if moved { now } else { snapshot.started_at.unwrap_or(now).min(now) };
-    // A clock that was set back makes no chat look stalled, and none look younger.
-    at.max(before.min(now))
 }
 
 fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
