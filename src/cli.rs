@@ -55,11 +55,12 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub listen_address: Vec<String>,
-    /// Directory of the state store [default: `$STATE_DIRECTORY`, else a place for state]
+    /// Directory of the state store [default: the service manager's, else where
+    /// state belongs]
     #[arg(long = "state-dir", value_name = "DIR", env = "MOZAIKS_EXPORTER_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Runtime to watch, as URL or NAME=URL; may be given several times [default:
-    /// <http://127.0.0.1:8000>]
+    /// Runtime to watch, as URL or NAME=URL; may be given several times [default: the one at
+    /// 127.0.0.1:8000]
     #[arg(
         long = "runtime.url",
         value_name = "[NAME=]URL",

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mozaiks_exporter::ledger::{Ledger, Phase, Settings, Ticket, Visitor, Workflow};
+use mozaiks_exporter::ledger::{
+    Kind, Ledger, Phase, RestoreError, Settings, Ticket, Visitor, Workflow,
+};
 use mozaiks_exporter::model::{Instant, Mono, RuntimeId, Source, Timestamp};
 
 use super::play::{Rows, ends, entries, keep};
@@ -434,6 +436,21 @@ fn the_names_of_a_chat_are_those_it_was_given_first() {
     assert_eq!(desk.ledger.workflows().len(), 1);
     assert_eq!(desk.ledger.users().len(), 1);
     assert_eq!(desk.total(), totals(2, 2, 2));
+}
+
+#[test]
+fn a_chat_that_refers_to_rows_that_are_not_there_is_an_error() {
+    let mut desk = Desk::met();
+    desk.poll(0, [fact(0, 5, totals(1, 1, 1))]);
+    desk.reopen();
+    let chat = desk.rows[&(Kind::Chat, 1)].clone();
+    for field in ["runtime", "workflow", "user"] {
+        let beyond = chat.replace(&format!("\"{field}\":0"), &format!("\"{field}\":9"));
+        assert_ne!(beyond, chat, "{field}");
+        desk.rows.insert((Kind::Chat, 1), beyond);
+        let restored = Ledger::restore(Settings::default(), entries(&desk.rows), desk.now());
+        assert!(matches!(restored, Err(RestoreError::Gap { kind: Kind::Chat, id: 1 })), "{field}");
+    }
 }
 
 #[test]

@@ -285,6 +285,7 @@ impl Play {
     fn reopen(&mut self) {
         self.changes.clear();
         self.slow = None;
+        self.world.hang_up();
         self.ledger = self.setup.open(&self.disk.rows, self.now);
         self.oracle = self.disk.oracle.reopened(self.now);
         self.scrapers = self.disk.scrapers.reopened(self.now);

@@ -356,6 +356,11 @@ impl World {
         said
     }
 
+    /// The exporter stops: no answer is on its way to it any more.
+    pub(crate) fn hang_up(&mut self) {
+        self.said.clear();
+    }
+
     pub(crate) fn late(&self, back: usize) -> Option<Said> {
         let index = self.said.len().checked_sub(1 + back)?;
         Some(self.said[index].clone())
