@@ -173,11 +173,10 @@ impl Ledger {
                     ledger.tally = meta.tally;
                 }
                 Kind::Runtime => {
-                    let mut runtime: Runtime = parse(kind, id, &body)?;
+                    let runtime: Runtime = parse(kind, id, &body)?;
                     if id != ledger.runtimes.len() as u64 {
                         return gap;
                     }
-                    runtime.restored(now);
                     ledger.runtimes.push(runtime);
                 }
                 Kind::Workflow => {

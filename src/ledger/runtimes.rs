@@ -23,8 +23,9 @@ struct Process {
     created: Timestamp,
     /// It has once said everything it held, and all of it could be read.
     told_all: bool,
+    /// None where it was not heard since we started, or since a successor was.
     #[serde(skip)]
-    last_heard: Mono,
+    last_heard: Option<Mono>,
 }
 
 /// When a witness was first heard of a runtime, in the runtime's clock.
@@ -143,7 +144,8 @@ impl Runtime {
 
     /// Workers that were heard lately, at least one.
     pub(super) fn workers(&self, now: Instant) -> u32 {
-        let lately = |p: &&Process| now.mono.since(p.last_heard) <= WORKER_SILENCE;
+        let lately =
+            |p: &&Process| p.last_heard.is_some_and(|at| now.mono.since(at) <= WORKER_SILENCE);
         u32::try_from(self.processes.iter().filter(lately).count()).unwrap_or(1).max(1)
     }
 
@@ -200,7 +202,7 @@ impl Runtime {
         now: Instant,
     ) -> Option<bool> {
         if let Some(known) = self.processes.iter_mut().find(|p| p.created == created) {
-            known.last_heard = now.mono;
+            known.last_heard = Some(now.mono);
             let told_all = known.told_all;
             self.changed |= tells_all && !told_all;
             known.told_all |= tells_all;
@@ -209,6 +211,10 @@ impl Runtime {
         self.changed = true;
         let is_successor = first_heard.is_some_and(|heard| created > heard);
         let is_another = self.last_restart.is_none_or(|last| created.since(last) > SAME_RESTART);
+        if is_successor {
+            // Those who still live will be heard again.
+            self.processes.iter_mut().for_each(|process| process.last_heard = None);
+        }
         if is_successor && is_another {
             self.restarts += 1;
             self.last_restart = Some(created);
@@ -217,7 +223,7 @@ impl Runtime {
             let oldest = (0..self.processes.len()).min_by_key(|i| self.processes[*i].last_heard);
             self.processes.swap_remove(oldest.unwrap_or(0));
         }
-        self.processes.push(Process { created, told_all: tells_all, last_heard: now.mono });
+        self.processes.push(Process { created, told_all: tells_all, last_heard: Some(now.mono) });
         None
     }
 
@@ -230,11 +236,5 @@ impl Runtime {
         let all = self.expected.iter().all(|source| self.has_heard(*source));
         self.met = all || now.mono.since(self.since) >= grace;
         self.met
-    }
-
-    pub(super) fn restored(&mut self, now: Instant) {
-        for process in &mut self.processes {
-            process.last_heard = now.mono;
-        }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Runtime {
 #[derive(Debug, Clone)]
 struct Process {
     told_all: bool,
-    last_heard: i64,
+    last_heard: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -295,7 +295,7 @@ impl Oracle {
         for runtime in &mut oracle.runtimes {
             runtime.since = now.mono.0;
             for process in runtime.processes.values_mut() {
-                process.last_heard = now.mono.0;
+                process.last_heard = None;
             }
         }
         for chat in oracle.chats.values_mut() {
@@ -311,7 +311,10 @@ impl Oracle {
         for chat in self.chats.values_mut().filter(|chat| chat.is_live()) {
             let processes = self.runtimes[chat.runtime].processes.values();
             let silence = i64::try_from(WORKER_SILENCE.as_micros()).unwrap();
-            let workers = processes.filter(|p| now.mono.0 - p.last_heard <= silence).count().max(1);
+            let workers = processes
+                .filter(|p| p.last_heard.is_some_and(|at| now.mono.0 - at <= silence))
+                .count()
+                .max(1);
             let patience = self.settings.lost_after * u32::try_from(workers).unwrap();
             if chat.absent_since.is_some_and(|since| at_least(since, now, patience)) {
                 chat.close(Phase::Lost, now);
@@ -339,13 +342,17 @@ impl Oracle {
         let tells_all = said.complete && said.unread == 0;
         let mut had_told_all = false;
         if let Some(created) = said.process {
+            let is_new = !runtime.processes.contains_key(&created);
+            if is_new && first_heard.is_some_and(|heard| created > heard) {
+                runtime.processes.values_mut().for_each(|process| process.last_heard = None);
+            }
             let process = runtime
                 .processes
                 .entry(created)
-                .or_insert(Process { told_all: false, last_heard: now.mono.0 });
+                .or_insert(Process { told_all: false, last_heard: None });
             had_told_all = process.told_all;
             process.told_all |= tells_all;
-            process.last_heard = now.mono.0;
+            process.last_heard = Some(now.mono.0);
         }
         let forgotten_until = runtime.forgotten_until;
         // What began before its witness was heard, and could not be told before, is no news.
