@@ -48,7 +48,8 @@ fn chat(
 fn answer(runtime: RuntimeId, now: Instant, chats: Vec<ChatSnapshot<'_>>) -> Answer<'_> {
     let process = Some(at(-100).wall);
     let (source, runtime_clock) = (Source::Scrape, now.wall);
-    Answer { source, runtime, process, runtime_clock, complete: true, chats }
+    let unreadable = Vec::new();
+    Answer { source, runtime, process, runtime_clock, complete: true, chats, unreadable }
 }
 
 fn show() -> Show {

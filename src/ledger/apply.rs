@@ -29,6 +29,9 @@ impl Ledger {
         for snapshot in &answer.chats {
             self.apply(answer, snapshot, newcomers, now);
         }
+        for chat_id in &answer.unreadable {
+            self.note_present(answer.runtime, chat_id);
+        }
         if answer.complete {
             self.note_absent(answer.runtime, now);
         }

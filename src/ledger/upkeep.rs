@@ -43,6 +43,16 @@ impl Ledger {
         }
     }
 
+    /// Notes that a chat was in the last answer, although nothing of it could be understood.
+    pub(super) fn note_present(&mut self, runtime: RuntimeId, chat_id: &str) {
+        let Some(runtime) = self.runtimes.get_mut(runtime.0 as usize) else { return };
+        let no = runtime.chats.get(chat_id);
+        let Some(chat) = no.and_then(|no| self.chats.get_mut(no)) else { return };
+        chat.answer = runtime.answer;
+        runtime.present += usize::from(chat.listed && chat.absent_since.is_some());
+        chat.absent_since = None;
+    }
+
     /// Notes which chats of a runtime were not in its last complete answer.
     pub(super) fn note_absent(&mut self, runtime: RuntimeId, now: Instant) {
         let Some(runtime) = self.runtimes.get(runtime.0 as usize) else {

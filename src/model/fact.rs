@@ -170,4 +170,6 @@ pub struct Answer<'a> {
     pub complete: bool,
     /// The chats; one may stand in here twice.
     pub chats: Vec<ChatSnapshot<'a>>,
+    /// Ids of chats that are in the answer but could not be understood: they are there.
+    pub unreadable: Vec<Cow<'a, str>>,
 }

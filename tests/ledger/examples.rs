@@ -88,7 +88,16 @@ impl Desk {
         complete: bool,
         facts: Vec<Fact>,
     ) -> Said {
-        Said { source, runtime: 0, process, clock: at(self.second), complete, unread: 0, facts }
+        Said {
+            source,
+            runtime: 0,
+            process,
+            clock: at(self.second),
+            complete,
+            unread: 0,
+            unreadable: Vec::new(),
+            facts,
+        }
     }
 
     fn reopen(&mut self) {
@@ -307,6 +316,21 @@ fn a_chat_is_lost_when_every_worker_could_have_told_of_it() {
     desk.poll(1, [fact(0, 5, totals(1, 1, 1))]);
     assert_eq!(desk.phase(0), Phase::Live);
     assert_eq!(desk.workflow().active, 1);
+}
+
+#[test]
+fn a_chat_that_cannot_be_understood_is_not_missed() {
+    let mut desk = Desk::met();
+    let began = desk.second;
+    desk.poll(0, [fact(0, began, totals(1, 0, 0)), fact(1, began, totals(1, 0, 0))]);
+    for _ in 0..20 {
+        desk.pass(15);
+        let mut said = desk.answer(Source::Scrape, Some(at(0)), true, Vec::new());
+        (said.unread, said.unreadable) = (1, vec![0]);
+        desk.ledger.hear(&said.answer(), 1, desk.now());
+    }
+    assert_eq!(desk.phase(0), Phase::Live);
+    assert_eq!(desk.phase(1), Phase::Lost);
 }
 
 #[test]

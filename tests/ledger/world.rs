@@ -87,6 +87,8 @@ pub(crate) struct Said {
     pub(crate) clock: Timestamp,
     pub(crate) complete: bool,
     pub(crate) unread: usize,
+    /// Those of the unread ones whose ids were read.
+    pub(crate) unreadable: Vec<usize>,
     pub(crate) facts: Vec<Fact>,
 }
 
@@ -99,6 +101,7 @@ impl Said {
             runtime_clock: self.clock,
             complete: self.complete,
             chats: self.facts.iter().map(Fact::snapshot).collect(),
+            unreadable: self.unreadable.iter().map(|chat| Cow::Owned(chat_id(*chat))).collect(),
         }
     }
 }
@@ -329,6 +332,7 @@ impl World {
             clock: self.now(),
             complete: true,
             unread: 0,
+            unreadable: Vec::new(),
             facts: present().map(|(chat, life)| fact(chat, life)).collect(),
         };
         match flaw {
@@ -398,6 +402,7 @@ impl World {
             clock: self.now(),
             complete: false,
             unread: 0,
+            unreadable: Vec::new(),
             facts: vec![fact],
         })
     }

@@ -253,8 +253,9 @@ impl Scrape {
         };
         let source = Source::Scrape;
         let runtime = self.runtime;
+        let (chats, unreadable) = (told.chats, told.unreadable);
         let answer =
-            Answer { source, runtime, process, runtime_clock, complete, chats: told.chats };
+            Answer { source, runtime, process, runtime_clock, complete, chats, unreadable };
         self.intake.ledger.lock().hear(&answer, unread, now);
         self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
     }

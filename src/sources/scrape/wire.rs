@@ -72,6 +72,8 @@ pub struct Told<'a> {
     pub chats: Vec<ChatSnapshot<'a>>,
     /// Chats that were not: their place in the answer, and why.
     pub refused: Vec<(usize, Refusal)>,
+    /// Ids of those, where they could be read.
+    pub unreadable: Vec<Cow<'a, str>>,
     /// Fields that were not understood and count as not given.
     pub ignored: Vec<&'static str>,
     /// The runtime's own sums.
@@ -209,7 +211,7 @@ pub fn health(body: &[u8]) -> Option<crate::telemetry::Health> {
 fn chats_of(raw: Vec<&RawValue>, names: NameRule) -> Told<'_> {
     let mut told = Told { chats: Vec::with_capacity(raw.len()), ..Told::default() };
     for (index, raw) in raw.into_iter().enumerate() {
-        match chat(raw, names, &mut told.ignored) {
+        match chat(raw, names, &mut told) {
             Ok(chat) => told.chats.push(chat),
             Err(refusal) => told.refused.push((index, refusal)),
         }
@@ -220,10 +222,27 @@ fn chats_of(raw: Vec<&RawValue>, names: NameRule) -> Told<'_> {
 fn chat<'a>(
     raw: &'a RawValue,
     names: NameRule,
-    ignored: &mut Vec<&'static str>,
+    told: &mut Told<'a>,
 ) -> Result<ChatSnapshot<'a>, Refusal> {
     let wire: ChatWire<'a> = serde_json::from_str(raw.get()).map_err(|_| Refusal::Shape)?;
     let chat_id = text(wire.chat_id)?.filter(|id| !id.is_empty()).ok_or(Refusal::NoId)?;
+    let chat_id = names.bound(chat_id);
+    let read = fields(&wire, names, &mut told.ignored);
+    match read {
+        Ok(chat) => Ok(ChatSnapshot { chat_id, ..chat }),
+        Err(refusal) => {
+            told.unreadable.push(chat_id);
+            Err(refusal)
+        }
+    }
+}
+
+/// Everything but the id.
+fn fields<'a>(
+    wire: &ChatWire<'a>,
+    names: NameRule,
+    ignored: &mut Vec<&'static str>,
+) -> Result<ChatSnapshot<'a>, Refusal> {
     let totals = Stated {
         counts: [
             count(wire.agent_turns)?,
@@ -254,7 +273,7 @@ fn chat<'a>(
         plausible
     });
     Ok(ChatSnapshot {
-        chat_id: names.bound(chat_id),
+        chat_id: Cow::Borrowed(""),
         app_id: names.bound_or_unknown(text(wire.app_id)?),
         workflow_name: names.bound_or_unknown(text(wire.workflow_name.or(wire.workflow))?),
         user_id: names.bound_or_unknown(text(wire.user_id)?),
@@ -467,6 +486,7 @@ mod tests {
         assert_eq!(ids, ["a", "c"]);
         let refused = [(1, Refusal::NoId), (2, Refusal::Shape), (3, Refusal::Negative)];
         assert_eq!(told.refused, refused);
+        assert_eq!(told.unreadable, ["b"]);
     }
 
     #[test]
