@@ -12,7 +12,40 @@ use super::chat::Chat;
 use super::world::Simulation;
 use crate::model::Timestamp;
 
-pub(super) fn aggregate(world: &Simulation, now: Timestamp) -> Bytes {
+impl Simulation {
+    /// Body of `/metrics/perf/aggregate`.
+    pub fn aggregate(&self, now: Timestamp) -> Bytes {
+        aggregate(self, now)
+    }
+
+    /// Body of `/metrics/perf/chats`.
+    pub fn chats(&self, now: Timestamp) -> Bytes {
+        chats(self, now)
+    }
+
+    /// Body of `/metrics/perf/chats/{chat_id}`, if this process tracks the chat.
+    pub fn chat(&self, chat_id: &str, now: Timestamp) -> Option<Bytes> {
+        let found = self.chats.iter().find(|chat| chat.identity.chat_id == chat_id)?;
+        Some(chat(found, now))
+    }
+
+    /// Body of `/api/health`.
+    pub fn health(&self, now: Timestamp) -> Bytes {
+        health(self, now)
+    }
+
+    /// Body of `/api/events/metrics`.
+    pub fn events_metrics(&self, now: Timestamp) -> Bytes {
+        events_metrics(self, now)
+    }
+
+    /// Body of `/health/active-runs`, which never changes.
+    pub fn active_runs(&self) -> Bytes {
+        active_runs()
+    }
+}
+
+fn aggregate(world: &Simulation, now: Timestamp) -> Bytes {
     let chats = &world.chats;
     let sum = |counter: fn(&Chat) -> u64| chats.iter().map(counter).sum();
     body(&AggregateBody {
@@ -28,22 +61,22 @@ pub(super) fn aggregate(world: &Simulation, now: Timestamp) -> Bytes {
     })
 }
 
-pub(super) fn chats(world: &Simulation, now: Timestamp) -> Bytes {
+fn chats(world: &Simulation, now: Timestamp) -> Bytes {
     let chats: Vec<_> = world.chats.iter().map(|chat| ChatBody::of(chat, now)).collect();
     body(&chats)
 }
 
-pub(super) fn chat(chat: &Chat, now: Timestamp) -> Bytes {
+fn chat(chat: &Chat, now: Timestamp) -> Bytes {
     body(&ChatBody::of(chat, now))
 }
 
-pub(super) fn active_runs() -> Bytes {
+fn active_runs() -> Bytes {
     Bytes::from_static(
         br#"{"active_count":0,"total_runs":0,"runs":[],"note":"Registry tracking disabled for simplicity"}"#,
     )
 }
 
-pub(super) fn health(world: &Simulation, now: Timestamp) -> Bytes {
+fn health(world: &Simulation, now: Timestamp) -> Bytes {
     let mut rng = Rng::with_seed(now.0.unsigned_abs());
     let ping_hundredths = rng.u32(60..=320);
     let check_hundredths = ping_hundredths + rng.u32(4..=20);
@@ -65,7 +98,7 @@ pub(super) fn health(world: &Simulation, now: Timestamp) -> Bytes {
     })
 }
 
-pub(super) fn events_metrics(world: &Simulation, now: Timestamp) -> Bytes {
+fn events_metrics(world: &Simulation, now: Timestamp) -> Bytes {
     let emitted = (world.usage_events > 0).then_some(world.usage_events);
     body(&EventsBody {
         status: "success",

@@ -8,11 +8,9 @@ use std::f64::consts::TAU;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fastrand::Rng;
 
 use super::agenda::{Agenda, Happening};
-use super::answers;
 use super::cast::Workflow;
 use super::chat::{Character, Chat, Identity};
 use crate::model::Timestamp;
@@ -93,37 +91,6 @@ impl Simulation {
             self.happen(at, happening);
         }
         self.now = self.now.max(now);
-    }
-
-    /// Body of `/metrics/perf/aggregate`.
-    pub fn aggregate(&self, now: Timestamp) -> Bytes {
-        answers::aggregate(self, now)
-    }
-
-    /// Body of `/metrics/perf/chats`.
-    pub fn chats(&self, now: Timestamp) -> Bytes {
-        answers::chats(self, now)
-    }
-
-    /// Body of `/metrics/perf/chats/{chat_id}`, if this process tracks the chat.
-    pub fn chat(&self, chat_id: &str, now: Timestamp) -> Option<Bytes> {
-        let chat = self.chats.iter().find(|chat| chat.identity.chat_id == chat_id)?;
-        Some(answers::chat(chat, now))
-    }
-
-    /// Body of `/api/health`.
-    pub fn health(&self, now: Timestamp) -> Bytes {
-        answers::health(self, now)
-    }
-
-    /// Body of `/api/events/metrics`.
-    pub fn events_metrics(&self, now: Timestamp) -> Bytes {
-        answers::events_metrics(self, now)
-    }
-
-    /// Body of `/health/active-runs`, which never changes.
-    pub fn active_runs(&self) -> Bytes {
-        answers::active_runs()
     }
 
     fn happen(&mut self, at: Timestamp, happening: Happening) {

@@ -1,7 +1,7 @@
 //! Families of single chats.
 
-use super::exposition::{Samples, Value};
-use super::family::{Definition, Family, Type};
+use super::exposition::{Samples, Type, Value};
+use super::family::{Definition, Family};
 use super::view::{CHAT, ChatRow, View, counter};
 use crate::model::{Count, Counters};
 

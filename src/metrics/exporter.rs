@@ -1,7 +1,7 @@
 //! Families about the exporter itself: what it read, refused, kept and answered.
 
-use super::exposition::{Samples, Value};
-use super::family::{Definition, Family, Type};
+use super::exposition::{Samples, Type, Value};
+use super::family::{Definition, Family};
 use super::view::View;
 use crate::model::{Count, Counters, Source};
 use crate::telemetry::{OWN_BOUNDS, Target};

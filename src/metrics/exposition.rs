@@ -8,7 +8,6 @@
 
 use std::io::Write as _;
 
-use super::family::{Definition, Type};
 use crate::ledger::Histogram;
 use crate::model::Usd;
 
@@ -27,6 +26,28 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Prometheus' type of a family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Type {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size, with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+impl Type {
+    /// As the `TYPE` line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
         }
     }
 }
@@ -100,24 +121,17 @@ impl Exposition {
     }
 
     /// Writes the metadata of a family.
-    pub(super) fn open(&mut self, family: &dyn Definition) -> Opening {
+    pub(super) fn open(&mut self, name: &str, help: &str, kind: Type) -> Opening {
         let opening = Opening { start: self.text.len(), samples: self.samples };
-        let name = match (self.format, family.kind()) {
-            (Format::OpenMetrics, Type::Counter) => {
-                family.name().strip_suffix("_total").unwrap_or(family.name())
-            }
-            _ => family.name(),
+        let name = match (self.format, kind) {
+            (Format::OpenMetrics, Type::Counter) => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
         };
-        self.text.extend_from_slice(b"# HELP ");
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.push(b' ');
         // A quote is escaped in OpenMetrics alone; HELP texts hold none (checked by a test).
-        self.text.extend_from_slice(family.help().as_bytes());
-        self.text.extend_from_slice(b"\n# TYPE ");
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.push(b' ');
-        self.text.extend_from_slice(family.kind().name().as_bytes());
-        self.text.push(b'\n');
+        let lines = [["# HELP ", name, " ", help, "\n"], ["# TYPE ", name, " ", kind.name(), "\n"]];
+        for part in lines.iter().flatten() {
+            self.text.extend_from_slice(part.as_bytes());
+        }
         opening
     }
 

@@ -1,29 +1,7 @@
 //! What a family is: one definition, from which the exposition, the reference and the checks come.
 
-use super::exposition::{Exposition, Samples};
+use super::exposition::{Exposition, Samples, Type};
 use super::view::View;
-
-/// Prometheus' type of a family.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Type {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts by size, with these upper bounds.
-    Histogram(&'static [f64]),
-}
-
-impl Type {
-    /// As the `TYPE` line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram(_) => "histogram",
-        }
-    }
-}
 
 /// A family whose series have `N` labels; the compiler counts them.
 pub struct Family<const N: usize> {
@@ -107,7 +85,7 @@ impl<const N: usize> Definition for Family<N> {
     }
 
     fn write(&self, view: &View<'_>, out: &mut Exposition) {
-        let start = out.open(self);
+        let start = out.open(self.name, self.help, self.kind);
         (self.collect)(view, &mut Samples::new(out, self.name, self.labels));
         out.close(start);
     }

@@ -10,12 +10,13 @@ mod exposition;
 mod family;
 mod plain;
 mod process;
+mod procfs;
 mod reference;
 mod view;
 mod workflows;
 
-pub use exposition::{Exposition, Format, Value};
-pub use family::{Definition, Family, Type};
+pub use exposition::{Exposition, Format, Type, Value};
+pub use family::{Definition, Family};
 pub use reference::reference;
 pub use view::{Show, UserPolicy, View};
 

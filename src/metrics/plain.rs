@@ -1,6 +1,7 @@
 //! Families about the runtimes as a whole.
 
-use super::family::{Definition, Family, Type};
+use super::exposition::Type;
+use super::family::{Definition, Family};
 use super::view::View;
 use crate::model::{RuntimeId, Source};
 

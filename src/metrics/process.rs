@@ -1,14 +1,7 @@
 //! Families about the process, under the names that every Prometheus client uses.
-//!
-//! Reading `/proc` is the work of the `prometheus` crate's own collector.
 
-use std::collections::BTreeMap;
-
-use prometheus::core::Collector as _;
-use prometheus::process_collector::ProcessCollector;
-
-use super::exposition::Samples;
-use super::family::{Definition, Family, Type};
+use super::exposition::{Samples, Type};
+use super::family::{Definition, Family};
 use super::view::View;
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
@@ -68,20 +61,4 @@ fn value(view: &View<'_>, out: &mut Samples<'_, 0>, name: &str) {
     if let Some(value) = view.process.get(name) {
         out.put([], *value);
     }
-}
-
-/// What the operating system says of this process. Empty where it says nothing.
-pub(super) fn read() -> BTreeMap<String, f64> {
-    let families = ProcessCollector::for_self().collect();
-    families
-        .iter()
-        .filter_map(|family| {
-            let metric = family.get_metric().first()?;
-            let value = match family.get_field_type() {
-                prometheus::proto::MetricType::COUNTER => metric.get_counter().get_value(),
-                _ => metric.get_gauge().get_value(),
-            };
-            Some((family.name().to_owned(), value))
-        })
-        .collect()
 }

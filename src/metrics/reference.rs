@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::catalogue;
-use super::family::{Definition, Type};
+use super::exposition::Type;
+use super::family::Definition;
 
 /// `docs/metrics.md`.
 #[expect(clippy::missing_panics_doc, reason = "writing to memory does not fail")]

@@ -108,7 +108,7 @@ impl<'a> View<'a> {
             chats: Vec::new(),
             workflows: Vec::new(),
             users: Vec::new(),
-            process: super::process::read(),
+            process: super::procfs::read(),
         };
         view.chats = view.chat_rows();
         view.workflows = view.workflow_rows();

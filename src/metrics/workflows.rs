@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::exposition::{Samples, Value};
-use super::family::{Definition, Family, Type};
+use super::exposition::{Samples, Type, Value};
+use super::family::{Definition, Family};
 use super::view::{UserRow, View, WorkflowRow, counter, histogram};
 use crate::ledger::{Histogram, Outcome, SESSION_BOUNDS, TURN_BOUNDS};
 use crate::model::{Count, UNKNOWN};
