@@ -684,3 +684,27 @@ fn a_half_sent_request_and_an_idle_connection_do_not_hold_up_the_end() {
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     drop((idle, half));
 }
+
+#[test]
+fn a_full_disk_costs_durability_until_there_is_room_again() {
+    let runtime = FakeRuntime::start();
+    let crowd: Vec<Chat> = (0..300).map(|n| Chat::new(&format!("chat-{n}")).turns(2)).collect();
+    runtime.hold(&crowd);
+    let dir = TempDir::new().unwrap();
+    let launch = || Launch::new(dir.path()).runtime(&runtime.url());
+    // Room for an empty database and its log, not for three hundred chats.
+    let mut exporter = launch().file_limit_kib(64).start();
+    exporter.wait_for("mozaiks_exporter_state_durable", &[], 0.0);
+    exporter.wait_for("mozaiks_tracked_chats", &[], 300.0);
+    assert_eq!(exporter.logged("the state cannot be kept; counting goes on in memory").len(), 1);
+
+    exporter.lift_file_limit();
+    exporter.wait_for("mozaiks_exporter_state_durable", &[], 1.0);
+    exporter.kill();
+
+    // What was counted while the disk was full is there after the worst of ends.
+    runtime.hold(&[]);
+    let exporter = launch().start();
+    exporter.wait_for("mozaiks_tracked_chats", &[], 300.0);
+    exporter.wait_for(TURNS, &[("chat_id", "chat-299")], 2.0);
+}

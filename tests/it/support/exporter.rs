@@ -22,6 +22,7 @@ pub(crate) const METRICS: &str = "/metrics/prometheus";
 pub(crate) struct Launch {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    file_limit_kib: Option<u32>,
 }
 
 impl Launch {
@@ -35,7 +36,7 @@ impl Launch {
 
     /// A command without any flag.
     pub(crate) fn bare(command: &str) -> Self {
-        Self { args: vec![command.into()], env: Vec::new() }
+        Self { args: vec![command.into()], env: Vec::new(), file_limit_kib: None }
     }
 
     /// Polls that runtime.
@@ -59,11 +60,29 @@ impl Launch {
         self
     }
 
+    /// Lets no file of it grow beyond that, as if the disk were full.
+    pub(crate) fn file_limit_kib(mut self, limit: u32) -> Self {
+        self.file_limit_kib = Some(limit);
+        self
+    }
+
+    /// The program to run: the binary, or a shell that becomes it once the limit is set. The signal
+    /// that goes with the limit is ignored, so that writing fails as on a full disk.
+    fn program(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_mozaiks-exporter");
+        let Some(limit) = self.file_limit_kib else { return Command::new(binary) };
+        let mut shell = Command::new("bash");
+        let script = format!("trap '' XFSZ; ulimit -S -f {limit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, binary]);
+        shell
+    }
+
     /// Starts it and goes on at once.
     pub(crate) fn spawn(self) -> Exporter {
         let says_where = self.args.iter().any(|arg| arg == "--web.listen-address");
         let this = if says_where { self } else { self.flag("--web.listen-address", "127.0.0.1:0") };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mozaiks-exporter"))
+        let mut child = this
+            .program()
             .args(&this.args)
             .env_clear()
             .envs(this.env)
@@ -206,6 +225,13 @@ impl Exporter {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Takes back [`Launch::file_limit_kib`].
+    pub(crate) fn lift_file_limit(&self) {
+        let pid = self.child.id().to_string();
+        let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+        assert!(lifted.unwrap().success());
     }
 
     /// Waits until it has ended by itself and everything that it said was read.
