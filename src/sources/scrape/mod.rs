@@ -7,6 +7,7 @@
 
 mod client;
 mod token;
+mod value;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ use tracing::{debug, warn};
 
 pub use client::{Client, Endpoint, UrlError, trust};
 pub use token::Token;
-pub use wire::{Refusal, Told, aggregate, chats, health, process_created, single};
+pub use value::Refusal;
+pub use wire::{Told, aggregate, chats, health, process_created, single};
 
 use super::runner::{Poll, Polled};
 use super::{Failure, Intake, Reason};

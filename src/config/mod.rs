@@ -1,13 +1,13 @@
 //! From flags, environment and file to a configuration that has been looked through.
 
+mod file;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
@@ -15,6 +15,7 @@ use crate::cli::{LogFormat, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::model::NameRule;
 use crate::sources::scrape::{Endpoint, Token, UrlError};
+use file::{FileConfig, FilePolling, FileRuntime, OneOrMany};
 
 /// Where metrics are served if nothing is said.
 pub const LISTEN_ADDRESS: &str = "127.0.0.1:9847";
@@ -121,100 +122,11 @@ pub struct RuntimeConfig {
     pub max_body_bytes: usize,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileConfig {
-    web: FileWeb,
-    state_dir: Option<PathBuf>,
-    runtime: FilePolling,
-    runtimes: Vec<FileRuntime>,
-    chat: FileChat,
-    label: FileLabel,
-    users: Option<Users>,
-    compat: Option<bool>,
-    log: FileLog,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileWeb {
-    listen_address: Option<OneOrMany>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-/// What can be said of one runtime, and of all.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FilePolling {
-    #[serde(deserialize_with = "from_text")]
-    poll_interval: Option<humantime::Duration>,
-    #[serde(deserialize_with = "from_text")]
-    timeout: Option<humantime::Duration>,
-    token_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    #[serde(deserialize_with = "from_text")]
-    max_body: Option<bytesize::ByteSize>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileRuntime {
-    name: Option<String>,
-    url: String,
-    #[serde(default, deserialize_with = "from_text")]
-    poll_interval: Option<humantime::Duration>,
-    #[serde(default, deserialize_with = "from_text")]
-    timeout: Option<humantime::Duration>,
-    token_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "from_text")]
-    max_body: Option<bytesize::ByteSize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileChat {
-    #[serde(deserialize_with = "from_text")]
-    retention: Option<humantime::Duration>,
-    #[serde(deserialize_with = "from_text")]
-    lost_after: Option<humantime::Duration>,
-    max_series: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileLabel {
-    max_bytes: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct FileLog {
-    #[serde(deserialize_with = "from_text")]
-    level: Option<tracing::Level>,
-    format: Option<LogFormat>,
-}
-
-fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: std::fmt::Display>,
-{
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
-}
-
 impl Config {
     /// Puts together what was said. Flags and environment are in `args`, flags first.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         let file = match &args.config_file {
-            Some(path) => read_file(path)?,
+            Some(path) => file::read(path)?,
             None => FileConfig::default(),
         };
         let polling = FilePolling {
@@ -271,19 +183,6 @@ impl Config {
 /// Whether it has the form `HOST:PORT` or `:PORT`; whether the host exists shows at binding.
 fn is_address(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-}
-
-fn read_file(path: &Path) -> Result<FileConfig, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
-        what: "configuration file",
-        path: path.to_owned(),
-        source,
-    })?;
-    if text.trim().is_empty() {
-        return Ok(FileConfig::default());
-    }
-    serde_saphyr::from_str(&text)
-        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), problem: error.to_string() })
 }
 
 /// What is watched, and whether that is only a guess.
@@ -461,13 +360,5 @@ mod tests {
             Config::load(&ServeArgs { runtime_url: urls, ..ServeArgs::default() }).unwrap();
         let names: Vec<_> = config.runtimes.iter().map(|runtime| &*runtime.name).collect();
         assert_eq!(names, ["east", "w:2"]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_file_is_a_configuration_or_is_refused(text in "[ -~\n]{0,200}") {
-            let refused = serde_saphyr::from_str::<FileConfig>(&text).err();
-            proptest::prop_assert!(refused.is_none_or(|error| !error.to_string().is_empty()));
-        }
     }
 }

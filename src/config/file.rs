@@ -1,0 +1,126 @@
+//! The configuration file. Every key is known, or the file is refused with the place of the wrong one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+
+use super::ConfigError;
+use crate::cli::{LogFormat, Users};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileConfig {
+    pub(super) web: FileWeb,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) runtime: FilePolling,
+    pub(super) runtimes: Vec<FileRuntime>,
+    pub(super) chat: FileChat,
+    pub(super) label: FileLabel,
+    pub(super) users: Option<Users>,
+    pub(super) compat: Option<bool>,
+    pub(super) log: FileLog,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileWeb {
+    pub(super) listen_address: Option<OneOrMany>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// What can be said of one runtime, and of all.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FilePolling {
+    #[serde(deserialize_with = "from_text")]
+    pub(super) poll_interval: Option<humantime::Duration>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) timeout: Option<humantime::Duration>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) max_body: Option<bytesize::ByteSize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileRuntime {
+    pub(super) name: Option<String>,
+    pub(super) url: String,
+    #[serde(default, deserialize_with = "from_text")]
+    pub(super) poll_interval: Option<humantime::Duration>,
+    #[serde(default, deserialize_with = "from_text")]
+    pub(super) timeout: Option<humantime::Duration>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "from_text")]
+    pub(super) max_body: Option<bytesize::ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileChat {
+    #[serde(deserialize_with = "from_text")]
+    pub(super) retention: Option<humantime::Duration>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) lost_after: Option<humantime::Duration>,
+    pub(super) max_series: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileLabel {
+    pub(super) max_bytes: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileLog {
+    #[serde(deserialize_with = "from_text")]
+    pub(super) level: Option<tracing::Level>,
+    pub(super) format: Option<LogFormat>,
+}
+
+fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+}
+
+/// Reads a configuration file; an empty one says nothing.
+pub(super) fn read(path: &Path) -> Result<FileConfig, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
+        what: "configuration file",
+        path: path.to_owned(),
+        source,
+    })?;
+    if text.trim().is_empty() {
+        return Ok(FileConfig::default());
+    }
+    serde_saphyr::from_str(&text)
+        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), problem: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn any_file_is_a_configuration_or_is_refused(text in "[ -~\n]{0,200}") {
+            let refused = serde_saphyr::from_str::<FileConfig>(&text).err();
+            proptest::prop_assert!(refused.is_none_or(|error| !error.to_string().is_empty()));
+        }
+    }
+}
