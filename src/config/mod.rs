@@ -27,6 +27,8 @@ const TOKEN_VARIABLE: &str = "MOZAIKS_EXPORTER_RUNTIME_TOKEN";
 const SERIES_PER_CHAT: u64 = 10;
 /// Series that one workflow has, histograms included, about; half as many chats' worth at most.
 const SERIES_PER_WORKFLOW: u64 = 50;
+/// The longest interval and timeout of polls.
+const LONGEST_SPAN: Duration = Duration::from_hours(24);
 /// The smallest budget: a chat, a workflow and a user are always shown.
 const SMALLEST_BUDGET: u64 = 100;
 
@@ -233,8 +235,9 @@ fn one_runtime(runtime: FileRuntime, polling: &FilePolling) -> Result<RuntimeCon
     let ca_file = runtime.ca_file.or_else(|| polling.ca_file.clone());
     let span = |name, own: Option<humantime::Duration>, common, default| {
         let span = either(own, common, default);
-        if span.is_zero() {
-            return Err(ConfigError::Range { name, must: "more than 0s", value: "0s".into() });
+        if span.is_zero() || span > LONGEST_SPAN {
+            let value = humantime::format_duration(span).to_string();
+            return Err(ConfigError::Range { name, must: "more than 0s and at most 1day", value });
         }
         Ok(span)
     };
@@ -349,6 +352,7 @@ mod tests {
         assert!(kind.contains("line 2"), "{kind}");
         assert!(problem("chat: {max_series: 5}").contains("at least 100, not 5"));
         assert!(problem("runtime: {poll_interval: 0s}").contains("more than 0s"));
+        assert!(problem("runtime: {timeout: 5000years}").contains("at most 1day, not 5000years"));
         let twice = problem("runtimes: [{url: 'http://a'}, {url: 'http://a/x'}]");
         assert!(twice.contains("two runtimes are named `a`"), "{twice}");
     }

@@ -293,7 +293,7 @@ impl Ledger {
             workflow.totals.add(gained);
             workflow.starts += u64::from(turned.started);
             if gained.tokens() > 0 && gained.cost.is_zero() {
-                workflow.unpriced_tokens += gained.tokens();
+                workflow.unpriced_tokens = workflow.unpriced_tokens.saturating_add(gained.tokens());
             }
             workflow.ends[Outcome::Completed as usize] += u64::from(turned.completed);
             if let Some(seconds) = turned.session_seconds {
@@ -304,7 +304,7 @@ impl Ledger {
             if let (1, Some(seconds)) = (observed, last_turn_seconds) {
                 workflow.turns.observe(TURN_BOUNDS, seconds);
             }
-            workflow.turns_unobserved += turns - observed;
+            workflow.turns_unobserved = workflow.turns_unobserved.saturating_add(turns - observed);
             self.dirty.workflows.insert(chat.workflow);
         }
         let chats = u64::from(turned.started);

@@ -20,6 +20,8 @@ const ASSUMED_INTERVAL: Duration = Duration::from_secs(15);
 const MISSED_INTERVALS: u32 = 3;
 /// A scraper with a very short interval is not given up before this.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
+/// A scraper that claims to wait for longer is not believed.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
 /// Scrapers remembered at once.
 const MAX_SCRAPERS: usize = 64;
 /// Visits after which a client that does not say that it is a scraper may be one.
@@ -58,7 +60,7 @@ impl Scraper {
     }
 
     fn is_live(&self, now: Mono) -> bool {
-        let patience = (self.interval() * MISSED_INTERVALS).max(SHORTEST_PATIENCE);
+        let patience = (self.interval().saturating_mul(MISSED_INTERVALS)).max(SHORTEST_PATIENCE);
         (self.announced || self.regular) && now.since(self.last) <= patience
     }
 }
@@ -107,10 +109,13 @@ impl Births {
         let was_live = scraper.visits > 0 && scraper.is_live(now.mono);
         let gap = now.mono.since(scraper.last);
         if scraper.visits > 0 && gap > Duration::ZERO {
-            let alike = scraper.interval.is_some_and(|i| gap <= i * 2 && i <= gap * 2);
+            let alike = scraper
+                .interval
+                .is_some_and(|i| gap <= i.saturating_mul(2) && i <= gap.saturating_mul(2));
             scraper.regular |= alike && scraper.visits + 1 >= REGULAR_VISITS;
             // Nobody scrapes more often than it is ready to wait, however close two scrapes come.
-            scraper.interval = Some(gap.max(visitor.timeout.unwrap_or_default()));
+            let timeout = visitor.timeout.unwrap_or_default().min(LONGEST_TIMEOUT);
+            scraper.interval = Some(gap.max(timeout));
         }
         scraper.connection = Some(visitor.connection);
         scraper.announced |= visitor.timeout.is_some();
@@ -156,7 +161,7 @@ impl Births {
             longest = longest.max(scraper.interval());
         }
         self.revealed = self.revealed.max(horizon);
-        let cap = (longest * 2).min(LONGEST_WAIT);
+        let cap = longest.saturating_mul(2).min(LONGEST_WAIT);
         while let Some((birth, born)) = self.pending.front().copied() {
             if birth > self.revealed {
                 if now.mono.since(born) < cap {
@@ -345,5 +350,16 @@ mod tests {
         let birth = births.born(at(25));
         births.reveal(at(25));
         assert!(births.hides(birth));
+    }
+
+    #[test]
+    fn a_scraper_that_claims_to_wait_for_ever_is_not_believed() {
+        let mut births = Births::default();
+        let patient = Visitor { timeout: Some(Duration::MAX), ..prometheus(1) };
+        scrape(&mut births, &patient, at(0));
+        scrape(&mut births, &patient, at(15));
+        let birth = births.born(at(16));
+        births.reveal(at(16 + 120));
+        assert!(!births.hides(birth));
     }
 }

@@ -77,8 +77,8 @@ impl Workflow {
         }
         self.sessions.merge(&other.sessions);
         self.turns.merge(&other.turns);
-        self.turns_unobserved += other.turns_unobserved;
-        self.unpriced_tokens += other.unpriced_tokens;
+        self.turns_unobserved = self.turns_unobserved.saturating_add(other.turns_unobserved);
+        self.unpriced_tokens = self.unpriced_tokens.saturating_add(other.unpriced_tokens);
         self.active += other.active;
     }
 }

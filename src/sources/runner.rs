@@ -81,12 +81,12 @@ impl Pace {
                 self.busy.rotate_left(1);
                 self.busy[2] = polled.busy;
                 let busy = self.busy.into_iter().min().unwrap_or_default();
-                self.interval.max(busy * SHARE)
+                self.interval.max(busy.saturating_mul(SHARE))
             }
             Err(_) => {
                 self.failures = self.failures.saturating_add(1);
                 let factor = 1_u32.checked_shl(self.failures - 1).unwrap_or(LONGEST_BACKOFF);
-                self.interval * factor.min(LONGEST_BACKOFF)
+                self.interval.saturating_mul(factor.min(LONGEST_BACKOFF))
             }
         }
     }

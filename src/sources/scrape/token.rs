@@ -1,6 +1,8 @@
 //! Bearer tokens, read anew for each poll and never shown.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use hyper::header::HeaderValue;
 
@@ -24,6 +26,18 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// No token is longer; a larger file is another file.
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_TOKEN_BYTES {
+        return Err(io::Error::other("it is larger than any token"));
+    }
+    Ok(text)
+}
+
 impl Token {
     /// The value of the `Authorization` header as of now.
     pub(super) async fn header(&self) -> Result<HeaderValue, Failure> {
@@ -33,7 +47,7 @@ impl Token {
                 // Reading is quick, but the file may lie on a network.
                 let reading = tokio::task::spawn_blocking({
                     let path = path.clone();
-                    move || std::fs::read_to_string(path)
+                    move || read(&path)
                 });
                 reading.await.map_err(std::io::Error::other).flatten().map_err(|error| {
                     let detail = format!("cannot read token file {}: {error}", path.display());
