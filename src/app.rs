@@ -148,8 +148,11 @@ fn open_state(
         Ok(opened) => opened,
         Err(error @ (DirError::Unwritable { .. } | DirError::Database { .. })) => {
             let error = chain(&error);
-            warn!(%error, "counting in memory, and a restart begins anew; give a --state-dir");
-            return Ok((in_memory(), None));
+            let entries = StoreFile::peek(dir);
+            let rows = entries.len();
+            warn!(%error, rows, "counting in memory from what could be read; give a --state-dir");
+            let ledger = Ledger::restore(settings.clone(), entries, now);
+            return Ok((ledger.unwrap_or_else(|_| in_memory()), None));
         }
         Err(error) => return Err(error.into()),
     };

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::ledger::{Entry, Kind};
@@ -51,6 +52,8 @@ const MIGRATIONS: [&str; LAYOUT as usize] = [
      FROM entry WHERE kind = 2;",
 ];
 
+/// What has a meaning of its own in the path of an SQLite URI.
+const URI_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 /// Names of the files in the state directory.
 const DATABASE: &str = "state.db";
 const LOCK: &str = "lock";
@@ -149,6 +152,29 @@ impl StoreFile {
         };
         let file = Self { connection, path, _lock: lock };
         Ok(Opened { file, entries, damage })
+    }
+
+    /// Reads the rows of a state that cannot be written to, so that counting goes on from there.
+    /// None where there is no whole one.
+    pub fn peek(dir: &Path) -> Vec<Entry> {
+        let path = dir.join(DATABASE);
+        // A database without a log is complete, and is read without files beside it; one with a
+        // log is read together with that.
+        let has_log = fs::metadata(with_suffix(&path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let how = if has_log { "mode=ro" } else { "mode=ro&immutable=1" };
+        let name = path.to_string_lossy();
+        let uri = format!("file:{}?{how}", utf8_percent_encode(&name, URI_PATH));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let read = Connection::open_with_flags(uri, flags).and_then(|c| {
+            let layout: i32 = c.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if layout == LAYOUT { read_entries(&c) } else { Ok(Ok(Vec::new())) }
+        });
+        match read {
+            Ok(Ok(entries)) => entries,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
     }
 
     /// Moves the file aside because its rows make no ledger, and starts an empty one.
@@ -345,6 +371,18 @@ mod tests {
         drop(opened);
         let opened = StoreFile::open(dir.path(), Timestamp(0)).unwrap();
         assert_eq!(opened.entries.len(), entries.len() - 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_to_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("50%? of #1");
+        assert!(StoreFile::peek(&dir).is_empty());
+        let entries = filled(&dir);
+        assert_eq!(StoreFile::peek(&dir), entries, "closed in good order");
+        let mut opened = StoreFile::open(&dir, Timestamp(0)).unwrap();
+        opened.file.commit(&[entry(1000, "{}")]).unwrap();
+        assert_eq!(StoreFile::peek(&dir).len(), entries.len() + 1, "with a log that is not merged");
     }
 
     #[test]
