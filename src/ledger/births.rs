@@ -223,8 +223,10 @@ impl Births {
 
     fn enlist(&mut self, visitor: &Visitor, now: Instant) -> usize {
         if self.scrapers.len() >= MAX_SCRAPERS {
-            let oldest = (0..self.scrapers.len()).min_by_key(|i| self.scrapers[*i].last);
-            self.scrapers.swap_remove(oldest.unwrap_or(0));
+            // Passers-by, however many, do not push out those who are waited for.
+            let worth = |i: &usize| (self.scrapers[*i].is_live(now.mono), self.scrapers[*i].last);
+            let least = (0..self.scrapers.len()).min_by_key(worth);
+            self.scrapers.swap_remove(least.unwrap_or(0));
         }
         self.scrapers.push(Scraper {
             name: visitor.name.clone(),
@@ -361,5 +363,19 @@ mod tests {
         let birth = births.born(at(16));
         births.reveal(at(16 + 120));
         assert!(!births.hides(birth));
+    }
+
+    #[test]
+    fn a_crowd_of_passers_by_pushes_no_scraper_out() {
+        let mut births = Births::default();
+        scrape(&mut births, &prometheus(0), at(0));
+        let birth = births.born(at(1));
+        for passer_by in (1_u64..).take(MAX_SCRAPERS * 2) {
+            let name = format!("10.0.0.1 browser {passer_by}");
+            let visitor = Visitor { name, ..curl(passer_by) };
+            births.arrive(&visitor, at(2));
+        }
+        births.reveal(at(3));
+        assert!(births.hides(birth), "the one that scrapes has not seen it");
     }
 }
