@@ -4,11 +4,13 @@
 //! under which metric name it is shown.
 
 mod clock;
+mod event;
 mod fact;
 mod name;
 mod usd;
 
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
+pub use event::{About, Bookmark, Event, Level, Report, Usage, What};
 pub use fact::{Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated};
 pub use name::{NameRule, OTHER, UNKNOWN};
 pub use usd::{Usd, UsdError};
