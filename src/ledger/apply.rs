@@ -7,8 +7,8 @@ use super::book::{LifeKey, Standing};
 use super::chat::{Chat, Phase, Told, Turned};
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
 use super::runtimes::Newcomers;
-use super::totals::{Outcome, Spending};
-use super::{Book, Ledger, intern};
+use super::totals::Spending;
+use super::{Book, Identity, Ledger, intern};
 use crate::model::{Answer, ChatSnapshot, Count, Counters, Instant, RuntimeId, Source, Timestamp};
 
 impl Ledger {
@@ -71,7 +71,16 @@ impl Ledger {
             Some(_) => newcomers.standing(snapshot.started_at),
             None => newcomers.standing(answer.process),
         };
-        let no = self.chat_no(answer.runtime, snapshot, standing, now);
+        let identity = Identity {
+            chat_id: &snapshot.chat_id,
+            app_id: &snapshot.app_id,
+            workflow_name: &snapshot.workflow_name,
+            user_id: &snapshot.user_id,
+        };
+        let (no, is_new) = self.chat_no(answer.runtime, &identity, standing, now);
+        if is_new {
+            self.welcome(no, now);
+        }
         let (Some(chat), Some(runtime)) =
             (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
         else {
@@ -145,37 +154,49 @@ impl Ledger {
             self.dirty.chats.insert(no);
         }
         let turned = Turned { started: turned.started && !aligned, ..turned };
+        let workflow = chat.workflow;
         if revived {
             self.revive(no);
         }
         self.index_phase(no, was_live);
-        let turns = match answer.source {
-            Source::Scrape => booked.life.get(Count::Turns),
-            _ => 0,
-        };
-        let last_turn_seconds = snapshot.last_turn_seconds;
-        self.credit(no, &booked.published, turned, turns, last_turn_seconds, now);
+        self.credit(no, &booked.published, turned, now);
+        if answer.source == Source::Scrape {
+            let turns = booked.published.get(Count::Turns);
+            self.time_turns(workflow, turns, snapshot.last_turn_seconds);
+        }
     }
 
-    /// The number of a chat, given now if it is new.
-    fn chat_no(
+    /// Takes the duration of turns that nobody told of before. Of several between two looks, only
+    /// the last one's is told.
+    fn time_turns(&mut self, workflow: usize, turns: u64, last_turn_seconds: Option<f64>) {
+        let Some(row) = self.workflows.row_mut(workflow).filter(|_| turns > 0) else { return };
+        if let Some(seconds) = last_turn_seconds {
+            row.turns.observe(TURN_BOUNDS, seconds);
+        }
+        let observed = u64::from(last_turn_seconds.is_some());
+        row.turns_unobserved = row.turns_unobserved.saturating_add(turns - observed);
+        self.dirty.workflows.insert(workflow);
+    }
+
+    /// The number of a chat, and whether it was given now because the chat is new.
+    pub(super) fn chat_no(
         &mut self,
         runtime: RuntimeId,
-        snapshot: &ChatSnapshot<'_>,
+        identity: &Identity<'_>,
         standing: Standing,
         now: Instant,
-    ) -> u64 {
+    ) -> (u64, bool) {
         let index = runtime.0 as usize;
-        if let Some(no) = self.runtimes[index].chats.get(&*snapshot.chat_id) {
-            return *no;
+        if let Some(no) = self.runtimes[index].chats.get(identity.chat_id) {
+            return (*no, false);
         }
         // A baseline is shown at once: there is no first increment to be seen.
         let silent = !self.runtimes[index].is_met();
         let births = &mut self.births;
         let mut birth = || if silent { 0 } else { births.born(now) };
-        let app_id = intern(&mut self.names, &snapshot.app_id);
-        let workflow_name = intern(&mut self.names, &snapshot.workflow_name);
-        let user_id = intern(&mut self.names, &snapshot.user_id);
+        let app_id = intern(&mut self.names, identity.app_id);
+        let workflow_name = intern(&mut self.names, identity.workflow_name);
+        let user_id = intern(&mut self.names, identity.user_id);
         let workflow = self.workflows.find_or_add(
             runtime,
             &app_id,
@@ -197,7 +218,7 @@ impl Ledger {
         let no = self.next_chat;
         self.next_chat += 1;
         self.shown += usize::from(!folded);
-        let chat_id: Arc<str> = snapshot.chat_id.as_ref().into();
+        let chat_id: Arc<str> = identity.chat_id.into();
         self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
         self.dirty.workflows.insert(workflow);
         self.dirty.users.insert(user);
@@ -220,6 +241,7 @@ impl Ledger {
                 birth: if known_before { 0 } else { birth },
                 folded,
                 evicted: false,
+                failing: false,
                 listed: false,
                 listed_life: Timestamp::default(),
                 workflow,
@@ -232,11 +254,12 @@ impl Ledger {
                 answer: 0,
             },
         );
-        no
+        self.dirty.chats.insert(no);
+        (no, true)
     }
 
     /// Gives an evicted chat that moves or lives again its series back, where there is room.
-    fn revive(&mut self, no: u64) {
+    pub(super) fn revive(&mut self, no: u64) {
         let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
         let Some(chat) = self.chats.get_mut(&no) else { return };
         chat.evicted = false;
@@ -271,19 +294,11 @@ impl Ledger {
     }
 
     /// Adds what a chat has gained to the totals that outlive it.
-    fn credit(
-        &mut self,
-        no: u64,
-        gained: &Counters,
-        turned: Turned,
-        turns: u64,
-        last_turn_seconds: Option<f64>,
-        now: Instant,
-    ) {
+    pub(super) fn credit(&mut self, no: u64, gained: &Counters, turned: Turned, now: Instant) {
         let Some(chat) = self.chats.get(&no) else {
             return;
         };
-        if gained.is_zero() && turns == 0 && turned == Turned::default() {
+        if gained.is_zero() && turned == Turned::default() {
             return;
         }
         let silent = !self.runtimes[chat.runtime.0 as usize].is_met();
@@ -295,16 +310,12 @@ impl Ledger {
             if gained.tokens() > 0 && gained.cost.is_zero() {
                 workflow.unpriced_tokens = workflow.unpriced_tokens.saturating_add(gained.tokens());
             }
-            workflow.ends[Outcome::Completed as usize] += u64::from(turned.completed);
+            if let Some(outcome) = turned.ended {
+                workflow.ends[outcome as usize] += 1;
+            }
             if let Some(seconds) = turned.session_seconds {
                 workflow.sessions.observe(SESSION_BOUNDS, seconds);
             }
-            // Of several turns between two looks, only the last one's duration is told.
-            let observed = u64::from(turns > 0 && last_turn_seconds.is_some());
-            if let (1, Some(seconds)) = (observed, last_turn_seconds) {
-                workflow.turns.observe(TURN_BOUNDS, seconds);
-            }
-            workflow.turns_unobserved = workflow.turns_unobserved.saturating_add(turns - observed);
             self.dirty.workflows.insert(chat.workflow);
         }
         let chats = u64::from(turned.started);

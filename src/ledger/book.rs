@@ -3,13 +3,14 @@
 //! A witness reports *lives*: a chat's counters start from zero whenever its runtime does, under
 //! a new `started_at`. Each life has a high-water mark per counter; only what rises above the mark
 //! is booked, so repeating, late and alternating answers book nothing. Booked growth goes to the
-//! witness's own *account*. The *published* value is the highest account, and because accounts
-//! only grow, so does it: a witness that lags, is blind or says the same as another changes nothing.
+//! witness's own *account*, and so does what a witness tells as it happens. The *published* value is
+//! the highest account, and because accounts only grow, so does it: a witness that lags, is blind
+//! or says the same as another changes nothing.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp, Usd};
+use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp, Usd, Witness};
 
 /// Lives kept per chat. Beyond it the oldest are merged into a floor, and whatever began at or
 /// before the floor is booked no more: late news of an ancient life is refused, never doubled.
@@ -110,7 +111,7 @@ pub struct Booked {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Book {
     published: Counters,
-    accounts: SmallVec<[(Source, Counters); 1]>,
+    accounts: SmallVec<[(Witness, Counters); 1]>,
     lives: SmallVec<[Life; 1]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     floor: Option<Timestamp>,
@@ -123,8 +124,8 @@ impl Book {
     }
 
     /// Each witness's own account.
-    pub fn accounts(&self) -> impl Iterator<Item = (Source, &Counters)> {
-        self.accounts.iter().map(|(source, counters)| (*source, counters))
+    pub fn accounts(&self) -> impl Iterator<Item = (Witness, &Counters)> {
+        self.accounts.iter().map(|(witness, counters)| (*witness, counters))
     }
 
     /// The lives, in the order in which they were first seen.
@@ -161,6 +162,7 @@ impl Book {
         standing: impl FnOnce() -> Standing,
     ) -> Booked {
         let mut booked = Booked::default();
+        let witness = key.source.witnesses()[0];
         let growth = if let Some(life) = self.life_mut(&key) {
             booked.regressed = is_below(stated, &life.marks);
             let before = life.unstated;
@@ -187,26 +189,54 @@ impl Book {
                 Standing::Whole => marks,
                 Standing::Prior => {
                     // Aligned: its account opens at what is published.
-                    self.account(key.source, self.published);
+                    self.account(witness, self.published);
                     Counters::default()
                 }
             }
         };
         booked.life = growth;
-        let account = self.account(key.source, Counters::default());
-        account.add(&growth);
-        let account = *account;
-        booked.published = self.published.raise_to(&account);
+        booked.published = self.add(witness, &growth);
         booked
     }
 
+    /// Books what a witness says was added. Returns by how much the published values rose.
+    pub fn add(&mut self, witness: Witness, growth: &Counters) -> Counters {
+        let account = self.account(witness, Counters::default());
+        account.add(growth);
+        let account = *account;
+        self.published.raise_to(&account)
+    }
+
+    /// Opens the account of a witness that is first heard now at what is published, so that only
+    /// what it tells from here on counts. One that is open stays as it is.
+    pub fn open_account(&mut self, witness: Witness) {
+        self.account(witness, self.published);
+    }
+
     /// The account of a witness, opened with `opening` where it has none.
-    fn account(&mut self, source: Source, opening: Counters) -> &mut Counters {
-        let index = self.accounts.iter().position(|(s, _)| *s == source).unwrap_or_else(|| {
-            self.accounts.push((source, opening));
+    fn account(&mut self, witness: Witness, opening: Counters) -> &mut Counters {
+        let index = self.accounts.iter().position(|(w, _)| *w == witness).unwrap_or_else(|| {
+            self.accounts.push((witness, opening));
             self.accounts.len() - 1
         });
         &mut self.accounts[index].1
+    }
+
+    /// Opens a life of which only its beginning is told, not its counters. Returns whether it is
+    /// new: a source that tells of what happens has one life of each chat.
+    pub fn begin(&mut self, key: LifeKey) -> bool {
+        let is_new = !self.lives.iter().any(|life| life.key.source == key.source);
+        if is_new {
+            self.admit(Life {
+                key,
+                marks: Counters::default(),
+                ended_at: None,
+                process: None,
+                end_counted: false,
+                unstated: 0,
+            });
+        }
+        is_new
     }
 
     fn admit(&mut self, life: Life) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
 use super::book::{Book, Life};
+use super::totals::Outcome;
 use crate::model::{Instant, Mono, RuntimeId, Source, Timestamp};
 
 /// Whether a chat lives.
@@ -37,7 +38,7 @@ pub(super) struct Turned {
     /// A workflow began.
     pub(super) started: bool,
     /// It came to its first end.
-    pub(super) completed: bool,
+    pub(super) ended: Option<Outcome>,
     /// From start to that end in seconds, where both are known.
     pub(super) session_seconds: Option<f64>,
 }
@@ -71,6 +72,9 @@ pub struct Chat {
     pub folded: bool,
     /// Its series are gone; the book stays while its runtime still tells of it.
     pub evicted: bool,
+    /// Its run failed; the end that is still to come is that of a failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) failing: bool,
     /// It stood in a complete answer once, so that it can be missed in another.
     pub(super) listed: bool,
     /// Row of its workflow.
@@ -134,6 +138,12 @@ impl Chat {
         self.is_live() && self.book.latest().is_some_and(|life| life.ended_at.is_some())
     }
 
+    /// Whether only those tell of it who tell what happens: nobody would say that it is gone.
+    pub fn is_hearsay(&self) -> bool {
+        let speaker = self.book.latest().map(|life| life.key.source);
+        matches!(speaker, None | Some(Source::Logs | Source::Ag2 | Source::Receive))
+    }
+
     /// Settles the phase after something was told of the life that began last.
     pub(super) fn settle(&mut self, told: Told, now: Instant) -> Turned {
         let before = self.phase;
@@ -148,8 +158,9 @@ impl Chat {
         if !life.end_counted {
             life.end_counted = true;
             let session_seconds = session_seconds(life);
+            let outcome = if self.failing { Outcome::Failed } else { Outcome::Completed };
             self.close(Phase::Ended, now);
-            return Turned { started: began, completed: true, session_seconds };
+            return Turned { started: began, ended: Some(outcome), session_seconds };
         }
         // The runtime keeps the old end when a chat moves on after it, and moves it at the next.
         let end_moved = told.previous_end != Some(end);
@@ -183,6 +194,7 @@ impl Chat {
     /// Ends it for the ledger.
     pub(super) fn close(&mut self, phase: Phase, now: Instant) {
         self.phase = phase;
+        self.failing = false;
         self.closed_at = Some(now.wall);
         self.closed = now.mono;
     }

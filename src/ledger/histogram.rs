@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Upper bounds of the buckets of agent turns, in seconds.
 pub const TURN_BOUNDS: &[f64] =
     &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+/// Upper bounds of the buckets of model calls, in seconds.
+pub const CALL_BOUNDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
 /// Upper bounds of the buckets of sessions, in seconds.
 pub const SESSION_BOUNDS: &[f64] =
     &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
@@ -30,10 +33,14 @@ impl Histogram {
     )]
     pub fn observe(&mut self, bounds: &[f64], seconds: f64) {
         self.buckets.resize(bounds.len() + 1, 0);
-        let bucket = bounds.partition_point(|bound| *bound < seconds);
-        self.buckets[bucket] += 1;
+        self.buckets[Self::bucket(bounds, seconds)] += 1;
         let nanos = (seconds.max(0.0) * NANOS).round() as u64;
         self.sum_nanos = self.sum_nanos.saturating_add(nanos);
+    }
+
+    /// The bucket of a duration in seconds; the one after the last is for those above every bound.
+    pub fn bucket(bounds: &[f64], seconds: f64) -> usize {
+        bounds.partition_point(|bound| *bound < seconds)
     }
 
     /// Adds all observations of `other`, which has the same bounds.

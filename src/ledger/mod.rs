@@ -7,23 +7,28 @@
 //! | file | decides |
 //! |---|---|
 //! | `apply` | what an answer does |
+//! | `learn` | what an event does |
+//! | `waiting` | whose an event is, and how long it waits to know |
 //! | `book` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
-//! | `totals`, `histogram` | what outlives the chats |
+//! | `totals`, `breakdown`, `histogram` | what outlives the chats |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
 
 mod apply;
 mod births;
 mod book;
+mod breakdown;
 mod chat;
 mod histogram;
+mod learn;
 mod record;
 mod runtimes;
 mod totals;
 mod upkeep;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -31,17 +36,19 @@ use std::time::Duration;
 
 pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
+pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
-pub use histogram::{Histogram, SESSION_BOUNDS, TURN_BOUNDS};
+pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TURN_BOUNDS};
 pub use record::{Entry, Kind, RestoreError};
 pub use runtimes::Runtime;
 pub use totals::{Outcome, Spending, User, Workflow};
 
-use crate::model::{Counters, Instant, Mono, RuntimeId, Source};
+use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
+use breakdown::Breakdowns;
 use record::Dirty;
-
 use totals::{Users, Workflows};
+use waiting::{Bookmarks, Guests, Sessions};
 
 /// What an operator can set.
 #[derive(Debug, Clone)]
@@ -52,6 +59,10 @@ pub struct Settings {
     pub lost_after: Duration,
     /// How long a chat that moved on after its end counts as live without moving.
     pub quiet_after: Duration,
+    /// How long a chat that only logs or pushed events tell of counts as live without moving.
+    pub abandoned_after: Duration,
+    /// How long events of a chat wait for somebody who knows its app, workflow and user.
+    pub introduction_wait: Duration,
     /// How long the other sources are waited for at the first meeting with a runtime.
     pub grace: Duration,
     /// Chats with series of their own.
@@ -60,6 +71,9 @@ pub struct Settings {
     pub max_workflows: usize,
     /// Users with series of their own.
     pub max_users: usize,
+    /// Agents with models, tools, kinds of model calls and loggers: label sets with series of their
+    /// own, for each of these.
+    pub max_breakdowns: usize,
 }
 
 impl Default for Settings {
@@ -68,10 +82,13 @@ impl Default for Settings {
             retention: Duration::from_hours(24),
             lost_after: Duration::from_mins(2),
             quiet_after: Duration::from_mins(10),
+            abandoned_after: Duration::from_hours(1),
+            introduction_wait: Duration::from_mins(1),
             grace: Duration::from_secs(30),
             max_chats: 10_000,
             max_workflows: 2_000,
             max_users: 1_000,
+            max_breakdowns: 1_000,
         }
     }
 }
@@ -98,6 +115,17 @@ pub struct Tally {
     pub folded_workflows: u64,
     /// Users that were folded into `_other`.
     pub folded_users: u64,
+    /// Additions to label sets that were folded into `_other`.
+    pub folded_breakdowns: u64,
+}
+
+/// Who a chat is, as it is given once.
+#[derive(Debug, Clone, Copy)]
+struct Identity<'a> {
+    chat_id: &'a str,
+    app_id: &'a str,
+    workflow_name: &'a str,
+    user_id: &'a str,
 }
 
 /// The running totals of everything, and who said what of it.
@@ -113,6 +141,10 @@ pub struct Ledger {
     shown: usize,
     workflows: Workflows,
     users: Users,
+    breakdowns: Breakdowns,
+    guests: Guests,
+    sessions: Sessions,
+    bookmarks: Bookmarks,
     births: Births,
     tally: Tally,
     names: HashSet<Arc<str>>,
@@ -134,6 +166,10 @@ impl Ledger {
             shown: 0,
             workflows: Workflows::default(),
             users: Users::default(),
+            breakdowns: Breakdowns::default(),
+            guests: Guests::default(),
+            sessions: Sessions::default(),
+            bookmarks: Bookmarks::default(),
             births: Births::default(),
             tally: Tally::default(),
             names: HashSet::new(),
@@ -244,6 +280,16 @@ impl Ledger {
         self.users.rows()
     }
 
+    /// All label sets of events.
+    pub fn breakdowns(&self) -> &[Breakdown] {
+        self.breakdowns.rows()
+    }
+
+    /// Chats and sessions of which events were told, but not yet who they are.
+    pub fn waiting(&self) -> usize {
+        self.guests.iter().count()
+    }
+
     /// Whether a series born then still shows 0.
     pub fn hides(&self, birth: Birth) -> bool {
         self.births.hides(birth)
@@ -264,17 +310,16 @@ impl Ledger {
         self.version
     }
 
-    /// The sums of the published values and of one witness's accounts, over the chats that this
-    /// witness knows: a blind witness is seen by the difference.
-    pub fn drift(&self, source: Source) -> Option<(Counters, Counters)> {
-        let mut sums: Option<(Counters, Counters)> = None;
+    /// For each witness the sums of the published values and of its own accounts, over the chats
+    /// that it knows: a blind witness is seen by the difference.
+    pub fn drifts(&self) -> BTreeMap<Witness, (Counters, Counters)> {
+        let mut sums: BTreeMap<Witness, (Counters, Counters)> = BTreeMap::new();
         for chat in self.chats.values() {
-            let Some((_, account)) = chat.book.accounts().find(|(s, _)| *s == source) else {
-                continue;
-            };
-            let sums = sums.get_or_insert_default();
-            sums.0.add(chat.book.published());
-            sums.1.add(account);
+            for (witness, account) in chat.book.accounts() {
+                let sums = sums.entry(witness).or_default();
+                sums.0.add(chat.book.published());
+                sums.1.add(account);
+            }
         }
         sums
     }

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::births::{Births, BirthsRecord};
-use super::{Chat, Ledger, Runtime, Settings, Tally, User, Workflow};
+use super::waiting::Guest;
+use super::{Breakdown, Chat, Ledger, Runtime, Settings, Tally, User, Workflow};
 use crate::model::{Instant, Timestamp};
 
 /// What a row holds. The discriminant is what the state store keeps; restoring goes in its order.
@@ -25,14 +26,32 @@ pub enum Kind {
     User = 3,
     /// A [`Chat`].
     Chat = 4,
+    /// A [`Breakdown`].
+    Breakdown = 5,
+    /// Which chat a session of AG2's log belongs to.
+    Session = 6,
+    /// Events of somebody who was not introduced yet.
+    Guest = 7,
+    /// A place that a follower has got to.
+    Bookmark = 8,
 }
 
 impl Kind {
     /// The kind that the state store kept as this number.
     pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Meta, Self::Runtime, Self::Workflow, Self::User, Self::Chat]
-            .into_iter()
-            .find(|kind| *kind as i64 == number)
+        [
+            Self::Meta,
+            Self::Runtime,
+            Self::Workflow,
+            Self::User,
+            Self::Chat,
+            Self::Breakdown,
+            Self::Session,
+            Self::Guest,
+            Self::Bookmark,
+        ]
+        .into_iter()
+        .find(|kind| *kind as i64 == number)
     }
 }
 
@@ -79,6 +98,10 @@ pub(super) struct Dirty {
     pub(super) workflows: BTreeSet<usize>,
     pub(super) users: BTreeSet<usize>,
     pub(super) chats: BTreeSet<u64>,
+    pub(super) breakdowns: BTreeSet<usize>,
+    pub(super) sessions: BTreeSet<u64>,
+    pub(super) guests: BTreeSet<u64>,
+    pub(super) bookmarks: BTreeSet<u64>,
 }
 
 impl Dirty {
@@ -88,14 +111,19 @@ impl Dirty {
             && self.workflows.is_empty()
             && self.users.is_empty()
             && self.chats.is_empty()
+            && self.breakdowns.is_empty()
+            && self.sessions.is_empty()
+            && self.guests.is_empty()
+            && self.bookmarks.is_empty()
     }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Meta {
     next_chat: u64,
-    /// How many runtimes, workflows, users and chats there are.
-    rows: [usize; 4],
+    /// How many rows there are of the kinds that refer to each other. What was kept before a kind
+    /// was known says nothing of it.
+    rows: Vec<usize>,
     births: BirthsRecord,
     #[serde(default)]
     tally: Tally,
@@ -118,7 +146,7 @@ impl Ledger {
         if !dirty.is_empty() {
             let meta = Meta {
                 next_chat: self.next_chat,
-                rows: self.rows(),
+                rows: self.rows().to_vec(),
                 births: self.births.record(now),
                 tally: self.tally.clone(),
                 written_at: now.wall,
@@ -137,6 +165,18 @@ impl Ledger {
         for id in dirty.chats {
             put(Kind::Chat, id, self.chats.get(&id).map(json));
         }
+        for id in dirty.breakdowns {
+            put(Kind::Breakdown, id as u64, self.breakdowns.rows().get(id).map(json));
+        }
+        for id in dirty.sessions {
+            put(Kind::Session, id, self.sessions.get(id).map(json));
+        }
+        for id in dirty.guests {
+            put(Kind::Guest, id, self.guests.get(id).map(json));
+        }
+        for id in dirty.bookmarks {
+            put(Kind::Bookmark, id, self.bookmarks.get(id).map(json));
+        }
         (self.version, entries)
     }
 
@@ -147,6 +187,10 @@ impl Ledger {
         self.dirty.workflows.extend(0..self.workflows.rows().len());
         self.dirty.users.extend(0..self.users.rows().len());
         self.dirty.chats.extend(self.chats.keys());
+        self.dirty.breakdowns.extend(0..self.breakdowns.rows().len());
+        self.dirty.sessions.extend(self.sessions.numbers());
+        self.dirty.guests.extend(self.guests.iter().map(|(no, _)| no));
+        self.dirty.bookmarks.extend(self.bookmarks.iter().map(|(no, _)| no));
         self.settle_version();
     }
 
@@ -158,7 +202,7 @@ impl Ledger {
     ) -> Result<Self, RestoreError> {
         entries.sort_by_key(|entry| (entry.kind, entry.id));
         let mut ledger = Self::new(settings);
-        let mut rows = [0; 4];
+        let mut rows = vec![0; 5];
         for entry in entries {
             let Entry { kind, id, body: Some(body) } = entry else {
                 continue;
@@ -208,20 +252,39 @@ impl Ledger {
                     }
                     ledger.restore_chat(id, chat, now);
                 }
+                Kind::Breakdown => {
+                    let mut row: Breakdown = parse(kind, id, &body)?;
+                    if id != ledger.breakdowns.rows().len() as u64 || !ledger.has(row.runtime) {
+                        return gap;
+                    }
+                    let names = &mut ledger.names;
+                    row.names.iter_mut().for_each(|name| *name = super::intern(names, name));
+                    ledger.breakdowns.push(row);
+                }
+                Kind::Session => ledger.sessions.restore(id, parse(kind, id, &body)?),
+                Kind::Guest => {
+                    let guest: Guest = parse(kind, id, &body)?;
+                    if !ledger.has(guest.runtime) {
+                        return gap;
+                    }
+                    ledger.guests.restore(id, guest, now);
+                }
+                Kind::Bookmark => ledger.bookmarks.restore(id, parse(kind, id, &body)?),
             }
         }
-        if ledger.rows() != rows {
+        if !ledger.rows().starts_with(&rows) {
             return Err(RestoreError::Gap { kind: Kind::Meta, id: 0 });
         }
         Ok(ledger)
     }
 
-    fn rows(&self) -> [usize; 4] {
+    fn rows(&self) -> [usize; 5] {
         [
             self.runtimes.len(),
             self.workflows.rows().len(),
             self.users.rows().len(),
             self.chats.len(),
+            self.breakdowns.rows().len(),
         ]
     }
 

@@ -70,6 +70,9 @@ pub struct Runtime {
     pub folded_birth: Option<Birth>,
     contacts: Vec<Contact>,
     processes: Vec<Process>,
+    /// Followers that have come; what lay there before them is behind them.
+    #[serde(default)]
+    joined: Vec<Source>,
     last_restart: Option<Timestamp>,
     met: bool,
     /// Chats that began up to here may have been forgotten: they are no news.
@@ -110,6 +113,7 @@ impl Runtime {
             folded_birth: None,
             contacts: Vec::new(),
             processes: Vec::new(),
+            joined: Vec::new(),
             last_restart: None,
             met: false,
             forgotten: None,
@@ -130,6 +134,11 @@ impl Runtime {
         self.met
     }
 
+    /// Whether any source was ever heard of it.
+    pub fn was_heard(&self) -> bool {
+        !self.contacts.is_empty()
+    }
+
     /// Whether that source was ever heard of it.
     pub fn has_heard(&self, source: Source) -> bool {
         self.contacts.iter().any(|contact| contact.source == source)
@@ -140,6 +149,29 @@ impl Runtime {
         self.configured = true;
         self.expected = sources.to_vec();
         self.since = now.mono;
+    }
+
+    /// Whether the configuration wants it watched by that source.
+    pub fn expects(&self, source: Source) -> bool {
+        self.expected.contains(&source)
+    }
+
+    /// Takes note that a follower has come. Returns whether it is the first time.
+    pub(super) fn join(&mut self, source: Source) -> bool {
+        let is_first = !self.joined.contains(&source);
+        if is_first {
+            self.joined.push(source);
+        }
+        is_first
+    }
+
+    /// Takes note that a source was heard. Returns whether it is the first time.
+    pub(super) fn note_contact(&mut self, source: Source, first_heard: Timestamp) -> bool {
+        let is_first = !self.has_heard(source);
+        if is_first {
+            self.contacts.push(Contact { source, first_heard });
+        }
+        is_first
     }
 
     /// Workers that were heard lately, at least one.
@@ -161,11 +193,7 @@ impl Runtime {
     ) -> Newcomers {
         let contact = self.contacts.iter().find(|c| c.source == answer.source);
         let first_heard = contact.map(|contact| contact.first_heard);
-        if first_heard.is_none() {
-            let first_heard = answer.runtime_clock;
-            self.contacts.push(Contact { source: answer.source, first_heard });
-            self.changed = true;
-        }
+        self.changed |= self.note_contact(answer.source, answer.runtime_clock);
         let tells_all = answer.complete && unread == 0;
         let told_all = answer
             .process
@@ -227,14 +255,18 @@ impl Runtime {
         None
     }
 
-    /// Ends the gathering of the baseline once all expected sources have answered, or one has
-    /// and the others have had their time. Returns whether it ended now.
-    pub(super) fn try_meet(&mut self, grace: Duration, now: Instant) -> bool {
+    /// Whether the gathering of the baseline is over: all expected sources have answered, or one
+    /// has and the others have had their time.
+    pub(super) fn is_ready(&self, grace: Duration, now: Instant) -> bool {
         if self.met || self.contacts.is_empty() {
             return false;
         }
         let all = self.expected.iter().all(|source| self.has_heard(*source));
-        self.met = all || now.mono.since(self.since) >= grace;
-        self.met
+        all || now.mono.since(self.since) >= grace
+    }
+
+    /// Ends the gathering of the baseline.
+    pub(super) fn meet(&mut self) {
+        self.met = true;
     }
 }

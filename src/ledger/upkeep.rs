@@ -1,4 +1,4 @@
-//! What time alone does: chats get lost, fall quiet and lose their series.
+//! What time alone does: chats get lost, fall quiet, are abandoned and lose their series.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ impl Ledger {
     /// Settles everything that is due by now. Cheap when nothing is.
     pub fn tick(&mut self, now: Instant) {
         self.try_meet(now);
+        if !self.guests.is_empty() {
+            self.release_due(None, now);
+        }
         self.close_overdue(now);
         while let Some((closed, no)) = self.ended.first().copied() {
             if now.mono.since(Mono(closed)) < self.settings.retention {
@@ -35,11 +38,14 @@ impl Ledger {
 
     /// Ends the gathering of baselines that are complete.
     pub(super) fn try_meet(&mut self, now: Instant) {
-        let grace = self.settings.grace;
-        for (index, runtime) in (0_u16..).zip(&mut self.runtimes) {
-            if runtime.try_meet(grace, now) {
-                self.dirty.runtimes.insert(index);
+        for index in (0_u16..).take(self.runtimes.len()) {
+            if !self.runtimes[index as usize].is_ready(self.settings.grace, now) {
+                continue;
             }
+            // What was not introduced by now belongs to the baseline all the same.
+            self.release_due(Some(RuntimeId(index)), now);
+            self.runtimes[index as usize].meet();
+            self.dirty.runtimes.insert(index);
         }
     }
 
@@ -83,7 +89,8 @@ impl Ledger {
         }
     }
 
-    /// Closes live chats that are lost, or that moved on after their end and have fallen quiet.
+    /// Closes live chats that are lost or abandoned, or that moved on after their end and have
+    /// fallen quiet.
     fn close_overdue(&mut self, now: Instant) {
         let mut overdue = Vec::new();
         for no in &self.live {
@@ -96,13 +103,16 @@ impl Ledger {
             // Workers answer in turns, so a chat is missing from the answers of all but its own.
             let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
             let is_lost = |since: Mono| now.mono.since(since) >= patience;
+            let quiet = now.mono.since(chat.moved);
             if chat.absent_since.is_some_and(is_lost) {
-                overdue.push((*no, Phase::Lost));
-            } else if chat.is_resumed() && now.mono.since(chat.moved) >= self.settings.quiet_after {
-                overdue.push((*no, Phase::Ended));
+                overdue.push((*no, Phase::Lost, Some(Outcome::Lost)));
+            } else if chat.is_resumed() && quiet >= self.settings.quiet_after {
+                overdue.push((*no, Phase::Ended, None));
+            } else if chat.is_hearsay() && quiet >= self.settings.abandoned_after {
+                overdue.push((*no, Phase::Ended, Some(Outcome::Abandoned)));
             }
         }
-        for (no, phase) in overdue {
+        for (no, phase, outcome) in overdue {
             let Some(chat) = self.chats.get_mut(&no) else {
                 continue;
             };
@@ -110,10 +120,8 @@ impl Ledger {
             let workflow = chat.workflow;
             self.dirty.chats.insert(no);
             self.index_phase(no, true);
-            if phase == Phase::Lost
-                && let Some(row) = self.workflows.row_mut(workflow)
-            {
-                row.ends[Outcome::Lost as usize] += 1;
+            if let (Some(outcome), Some(row)) = (outcome, self.workflows.row_mut(workflow)) {
+                row.ends[outcome as usize] += 1;
                 self.dirty.workflows.insert(workflow);
             }
         }

@@ -49,7 +49,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         ["runtime"],
         |view, out| {
             for (name, target) in &view.numbers.targets {
-                out.put_histogram(None, [name], OWN_BOUNDS, Some(&target.durations));
+                out.put_histogram(None, [name], OWN_BOUNDS, Some(&target.durations), &[]);
             }
         },
     ),
@@ -101,12 +101,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "What is published minus what this source alone would say, over the chats it knows.",
         ["source", "quantity"],
         |view, out| {
-            for source in heard(view) {
-                let Some((published, account)) = view.ledger.drift(source) else {
-                    continue;
-                };
+            for (witness, (published, account)) in view.ledger.drifts() {
                 for (quantity, value) in drift(&published, &account) {
-                    out.put([source.label(), quantity], value);
+                    out.put([witness.label(), quantity], value);
                 }
             }
         },
@@ -170,6 +167,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
             out.put(["chat"], tally.folded_chats);
             out.put(["workflow"], tally.folded_workflows);
             out.put(["user"], tally.folded_users);
+            out.put(["event"], tally.folded_breakdowns);
         },
     ),
     &plain(
@@ -196,7 +194,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "How long commits to the state store took.",
         [],
         |view, out| {
-            out.put_histogram(None, [], OWN_BOUNDS, Some(&view.numbers.store.durations));
+            out.put_histogram(None, [], OWN_BOUNDS, Some(&view.numbers.store.durations), &[]);
         },
     ),
     &plain(
@@ -229,7 +227,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         ["handler"],
         |view, out| {
             for (handler, durations) in &view.numbers.answers.durations {
-                out.put_histogram(None, [handler], OWN_BOUNDS, Some(durations));
+                out.put_histogram(None, [handler], OWN_BOUNDS, Some(durations), &[]);
             }
         },
     ),

@@ -8,7 +8,7 @@
 
 use std::io::Write as _;
 
-use crate::ledger::Histogram;
+use crate::ledger::{Exemplar, Histogram};
 use crate::model::Usd;
 
 /// Which format.
@@ -143,6 +143,18 @@ impl Exposition {
     }
 
     fn sample(&mut self, name: &str, suffix: &str, labels: &[u8], le: Option<&str>, value: Value) {
+        self.sample_with(name, suffix, labels, le, value, None);
+    }
+
+    fn sample_with(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        labels: &[u8],
+        le: Option<&str>,
+        value: Value,
+        exemplar: Option<&Exemplar>,
+    ) {
         self.text.extend_from_slice(name.as_bytes());
         self.text.extend_from_slice(suffix.as_bytes());
         if !labels.is_empty() || le.is_some() {
@@ -160,8 +172,27 @@ impl Exposition {
         }
         self.text.push(b' ');
         write_value(&mut self.text, value);
+        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+            self.exemplar(exemplar);
+        }
         self.text.push(b'\n');
         self.samples += 1;
+    }
+
+    /// OpenMetrics takes at most 128 characters of names and values of an exemplar's labels.
+    fn exemplar(&mut self, exemplar: &Exemplar) {
+        const LABEL: &str = "chat_id";
+        if LABEL.len() + exemplar.chat_id.chars().count() > 128 {
+            return;
+        }
+        self.text.extend_from_slice(b" # {");
+        self.text.extend_from_slice(LABEL.as_bytes());
+        self.text.extend_from_slice(b"=\"");
+        escape(&mut self.text, &exemplar.chat_id);
+        self.text.extend_from_slice(b"\"} ");
+        write_value(&mut self.text, Value::Float(exemplar.seconds));
+        self.text.push(b' ');
+        write_value(&mut self.text, Value::Float(exemplar.at.seconds()));
     }
 }
 
@@ -228,24 +259,29 @@ impl<'a, const N: usize> Samples<'a, N> {
         self.out.sample(self.name, "", &block.text, None, value.into());
     }
 
-    /// All samples of one histogram with these bounds; zeros where it is hidden.
+    /// All samples of one histogram with these bounds; zeros where it is hidden. Exemplars stand in
+    /// the order of the buckets, as many as there are.
     pub fn put_histogram(
         &mut self,
         runtime: Option<&str>,
         labels: [&str; N],
         bounds: &[f64],
         histogram: Option<&Histogram>,
+        exemplars: &[Option<Exemplar>],
     ) {
         self.block.fill(self.labels, labels, runtime);
         let (name, labels) = (self.name, &self.block.text);
         let empty = Histogram::default();
         let histogram = histogram.unwrap_or(&empty);
+        let mut exemplars = exemplars.iter().map(Option::as_ref);
         for (bound, count) in bounds.iter().zip(histogram.cumulative(bounds)) {
             // OpenMetrics wants `1.0`; one spelling in both formats keeps the series the same.
             let le = format!("{bound:?}");
-            self.out.sample(name, "_bucket", labels, Some(&le), count.into());
+            let exemplar = exemplars.next().flatten();
+            self.out.sample_with(name, "_bucket", labels, Some(&le), count.into(), exemplar);
         }
-        self.out.sample(name, "_bucket", labels, Some("+Inf"), histogram.count().into());
+        let (count, exemplar) = (histogram.count(), exemplars.next().flatten());
+        self.out.sample_with(name, "_bucket", labels, Some("+Inf"), count.into(), exemplar);
         self.out.sample(name, "_sum", labels, None, histogram.sum_seconds().into());
         self.out.sample(name, "_count", labels, None, histogram.count().into());
     }

@@ -5,6 +5,7 @@
 //! built from the ledger at each scrape, so a series that is gone there is gone here.
 
 mod chats;
+mod events;
 mod exporter;
 mod exposition;
 mod family;
@@ -22,10 +23,17 @@ pub use view::{Show, UserPolicy, View};
 
 /// All families, in the order in which they are shown.
 pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
-    [plain::FAMILIES, workflows::FAMILIES, chats::FAMILIES, exporter::FAMILIES, process::FAMILIES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        plain::FAMILIES,
+        workflows::FAMILIES,
+        chats::FAMILIES,
+        events::FAMILIES,
+        exporter::FAMILIES,
+        process::FAMILIES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// Writes everything there is to show, and says how many samples it is.

@@ -12,7 +12,10 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Live chats of all runtimes that answer.",
         [],
         |view, out| {
-            if view.ledger.runtimes().iter().any(|runtime| runtime.up == Some(true)) {
+            let ids = (0_u16..).map(RuntimeId).zip(view.ledger.runtimes());
+            let heard =
+                |runtime: &crate::ledger::Runtime| runtime.configured && runtime.was_heard();
+            if ids.filter(|(_, runtime)| heard(runtime)).any(|(id, _)| view.is_up(id)) {
                 let live = view.ledger.live_chats().filter(|chat| view.is_up(chat.runtime));
                 out.put([], live.count());
             }

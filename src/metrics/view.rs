@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::exposition::{Block, Value};
-use crate::ledger::{Birth, Chat, Histogram, Ledger, Spending, Workflow};
-use crate::model::{Counters, Instant, OTHER, RuntimeId};
+use crate::ledger::{
+    Birth, Breakdown, Chat, Dimension, Exemplar, Histogram, Ledger, Names, Spending, Workflow,
+};
+use crate::model::{Counters, Instant, OTHER, RuntimeId, Source};
 use crate::telemetry::Numbers;
 
 /// Labels of the per-chat families.
@@ -82,6 +84,20 @@ pub(super) struct UserRow<'a> {
     pub(super) hidden: bool,
 }
 
+/// One label set of events as it is shown.
+pub(super) struct BreakdownRow<'a> {
+    pub(super) runtime: Option<&'a str>,
+    pub(super) row: Cow<'a, Breakdown>,
+    pub(super) hidden: bool,
+}
+
+impl BreakdownRow<'_> {
+    /// Exemplars of its durations; none while those are hidden.
+    pub(super) fn exemplars(&self) -> &[Option<Exemplar>] {
+        if self.hidden { &[] } else { &self.row.exemplars }
+    }
+}
+
 /// The ledger and the exporter at one moment.
 pub struct View<'a> {
     pub(super) ledger: &'a Ledger,
@@ -92,6 +108,7 @@ pub struct View<'a> {
     pub(super) chats: Vec<ChatRow<'a>>,
     pub(super) workflows: Vec<WorkflowRow<'a>>,
     pub(super) users: Vec<UserRow<'a>>,
+    pub(super) breakdowns: Vec<BreakdownRow<'a>>,
     pub(super) process: BTreeMap<String, f64>,
 }
 
@@ -108,11 +125,13 @@ impl<'a> View<'a> {
             chats: Vec::new(),
             workflows: Vec::new(),
             users: Vec::new(),
+            breakdowns: Vec::new(),
             process: super::procfs::read(),
         };
         view.chats = view.chat_rows();
         view.workflows = view.workflow_rows();
         view.users = view.user_rows();
+        view.breakdowns = view.breakdown_rows();
         view
     }
 
@@ -127,9 +146,12 @@ impl<'a> View<'a> {
         self.ledger.runtime(id).is_some_and(crate::ledger::Runtime::is_met)
     }
 
-    /// Whether a runtime answered its last poll.
+    /// Whether a runtime answered its last poll, or only others ever told of it.
     pub(super) fn is_up(&self, id: RuntimeId) -> bool {
-        self.ledger.runtime(id).is_some_and(|runtime| runtime.up == Some(true))
+        let is_up = |runtime: &crate::ledger::Runtime| {
+            runtime.up == Some(true) || !runtime.has_heard(Source::Scrape)
+        };
+        self.ledger.runtime(id).is_some_and(is_up)
     }
 
     fn chat_rows(&self) -> Vec<ChatRow<'a>> {
@@ -199,6 +221,30 @@ impl<'a> View<'a> {
                 hidden: self.ledger.hides(row.birth),
                 users,
                 up: self.is_up(row.runtime),
+            });
+        }
+        rows
+    }
+
+    fn breakdown_rows(&self) -> Vec<BreakdownRow<'a>> {
+        let mut rows: Vec<BreakdownRow<'a>> = Vec::new();
+        let mut index: HashMap<(Dimension, &Names), usize> = HashMap::new();
+        // Only where runtimes are not told apart can two rows be the same series.
+        let unify = !self.several && self.ledger.runtimes().len() > 1;
+        for row in self.ledger.breakdowns().iter().filter(|row| self.is_met(row.runtime)) {
+            if unify {
+                if let Some(known) = index.get(&(row.dimension, &row.names)) {
+                    let known = &mut rows[*known];
+                    known.row.to_mut().merge(row);
+                    known.hidden &= self.ledger.hides(row.birth);
+                    continue;
+                }
+                index.insert((row.dimension, &row.names), rows.len());
+            }
+            rows.push(BreakdownRow {
+                runtime: self.runtime_label(row.runtime),
+                row: Cow::Borrowed(row),
+                hidden: self.ledger.hides(row.birth),
             });
         }
         rows

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use super::exposition::{Samples, Type, Value};
 use super::family::{Definition, Family};
 use super::view::{UserRow, View, WorkflowRow, counter, histogram};
-use crate::ledger::{Histogram, Outcome, SESSION_BOUNDS, TURN_BOUNDS};
-use crate::model::{Count, UNKNOWN};
+use crate::ledger::{Histogram, Outcome, SESSION_BOUNDS};
+use crate::model::Count;
 
 const WORKFLOW: [&str; 2] = ["app_id", "workflow_name"];
 const USER: [&str; 2] = ["app_id", "user_id"];
-const AGENT: [&str; 4] = ["app_id", "workflow_name", "agent_name", "model"];
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
     &total("mozaiks_workflow_starts_total", "Chats that began.", |view, out| {
@@ -75,7 +74,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| {
             for row in &view.workflows {
                 let sessions = histogram(row.hidden, &row.row.sessions);
-                out.put_histogram(row.runtime, names(row), SESSION_BOUNDS, sessions);
+                out.put_histogram(row.runtime, names(row), SESSION_BOUNDS, sessions, &[]);
             }
         },
     )
@@ -85,21 +84,6 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
             out.put_of(row.runtime, names(row), row.users);
         }
     }),
-    &Family::new(
-        Type::Histogram(TURN_BOUNDS),
-        "mozaiks_agent_turn_duration_seconds",
-        "Duration of the agent turns whose duration was seen.",
-        AGENT,
-        |view, out| {
-            for row in &view.workflows {
-                let [app_id, workflow_name] = names(row);
-                let labels = [app_id, workflow_name, UNKNOWN, UNKNOWN];
-                let turns = histogram(row.hidden, &row.row.turns);
-                out.put_histogram(row.runtime, labels, TURN_BOUNDS, turns);
-            }
-        },
-    )
-    .by_runtime(),
     &total(
         "mozaiks_agent_turns_unobserved_total",
         "Agent turns whose duration was not seen: what mozaiks_agent_turn_duration_seconds lacks.",
@@ -144,7 +128,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
                 }
             }
             for ((runtime, workflow), sum) in &sums {
-                out.put_histogram(*runtime, [workflow], SESSION_BOUNDS, Some(sum));
+                out.put_histogram(*runtime, [workflow], SESSION_BOUNDS, Some(sum), &[]);
             }
         },
     )

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, Usd};
 
-/// Who tells. Each keeps an account of its own in the ledger, and none is added to another.
+/// Who tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -31,6 +31,67 @@ impl Source {
             Self::Mongodb => "mongodb",
             Self::Ag2 => "ag2",
             Self::Receive => "receive",
+        }
+    }
+}
+
+/// Whose account it is. One source may speak with several voices that overlap: what a turn is said
+/// to have spent is spent by its model calls as well. Each voice has an account of its own, and
+/// none is added to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Witness {
+    /// [`Source::Scrape`].
+    Scrape,
+    /// [`Source::Logs`]: finished turns, and tool calls.
+    LogTurns,
+    /// [`Source::Logs`]: usage as it was recorded for the chat.
+    LogUsage,
+    /// [`Source::Logs`]: model calls.
+    LogCalls,
+    /// [`Source::Mongodb`].
+    Mongodb,
+    /// [`Source::Ag2`].
+    Ag2,
+    /// [`Source::Receive`].
+    Receive,
+}
+
+impl Witness {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Scrape,
+        Self::LogTurns,
+        Self::LogUsage,
+        Self::LogCalls,
+        Self::Mongodb,
+        Self::Ag2,
+        Self::Receive,
+    ];
+
+    /// The value of the `source` label of its drift.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Scrape => "scrape",
+            Self::LogTurns => "logs_turns",
+            Self::LogUsage => "logs_usage",
+            Self::LogCalls => "logs_calls",
+            Self::Mongodb => "mongodb",
+            Self::Ag2 => "ag2",
+            Self::Receive => "receive",
+        }
+    }
+}
+
+impl Source {
+    /// The voices it speaks with. The first is that of its snapshots.
+    pub fn witnesses(self) -> &'static [Witness] {
+        match self {
+            Self::Scrape => &[Witness::Scrape],
+            Self::Logs => &[Witness::LogTurns, Witness::LogUsage, Witness::LogCalls],
+            Self::Mongodb => &[Witness::Mongodb],
+            Self::Ag2 => &[Witness::Ag2],
+            Self::Receive => &[Witness::Receive],
         }
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Chat {
     pub(crate) completed: u64,
     pub(crate) sessions: u64,
     pub(crate) lost: u64,
+    /// Turns that the poll was the first to tell of.
+    pub(crate) polled_turns: u128,
     /// How much of what is published has been put down to it, or to those beyond the bound.
     credited: Amounts,
 }
@@ -120,6 +122,7 @@ impl Chat {
             completed: 0,
             sessions: 0,
             lost: 0,
+            polled_turns: 0,
             credited: [0; 6],
         }
     }
@@ -144,11 +147,6 @@ impl Chat {
             }
         }
         highest
-    }
-
-    /// Turns that the poll has told of.
-    pub(crate) fn polled_turns(&self) -> u128 {
-        self.lives.iter().filter(|l| l.source == Source::Scrape).map(|life| life.worth()[0]).sum()
     }
 
     /// The life that speaks for the chat: of the witness that knows best whether chats live, the
@@ -205,6 +203,9 @@ impl Chat {
         life.ended_at = fact.ended_at;
         let moved = life.worth() != worth;
         self.settle(n, known.is_none(), moved, previous_end, first_of_all, aligned, now);
+        if source == Source::Scrape {
+            self.polled_turns += self.published()[0] - published[0];
+        }
         if moved {
             self.last_update = now.wall;
         } else if known.is_none() {

@@ -86,6 +86,9 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
                 max_chats,
                 max_workflows,
                 max_users,
+                // Of snapshots nobody is abandoned; events have tests of their own.
+                abandoned_after: Duration::MAX,
+                ..Settings::default()
             };
             Setup { settings, natures, expected }
         },

@@ -1,0 +1,411 @@
+//! What events do to the ledger: whose they are, and what they add.
+
+use super::breakdown::{Addition, Dimension, Names, is_nothing};
+use super::chat::{Chat, Phase, Told as Stage, Turned};
+use super::histogram::{CALL_BOUNDS, TURN_BOUNDS};
+use super::waiting::{Guest, Told};
+use super::{Identity, Ledger, LifeKey, Standing, intern};
+use crate::model::{
+    About, Count, Counters, Event, Instant, Level, Report, RuntimeId, Source, Timestamp, UNKNOWN,
+    Usage, What, Witness,
+};
+
+/// An event this much later than the end of its chat shows that the chat goes on. Micros.
+const AFTER_THE_END: i64 = 1_000_000;
+
+impl Ledger {
+    /// A follower comes. To be called before it looks at what lies there: what it finds was there
+    /// before it came, and counts only if the baseline is not complete yet.
+    pub fn join(&mut self, id: RuntimeId, source: Source) {
+        let Some(runtime) = self.runtimes.get_mut(id.0 as usize) else { return };
+        if !runtime.join(source) {
+            return;
+        }
+        self.dirty.runtimes.insert(id.0);
+        if runtime.is_met() {
+            for no in runtime.chats.values() {
+                if let Some(chat) = self.chats.get_mut(no) {
+                    source.witnesses().iter().for_each(|w| chat.book.open_account(*w));
+                    self.dirty.chats.insert(*no);
+                }
+            }
+            for (no, row) in self.breakdowns.rows_mut().iter_mut().enumerate() {
+                if row.runtime == id {
+                    source.witnesses().iter().for_each(|w| row.open_account(*w));
+                    self.dirty.breakdowns.insert(no);
+                }
+            }
+        }
+        self.settle_version();
+    }
+
+    /// A follower has told all that lay there when it came.
+    pub fn caught_up(&mut self, runtime: RuntimeId, source: Source, now: Instant) {
+        let Some(known) = self.runtimes.get_mut(runtime.0 as usize) else { return };
+        if known.note_contact(source, now.wall) {
+            self.dirty.runtimes.insert(runtime.0);
+        }
+        self.try_meet(now);
+        self.settle_version();
+    }
+
+    /// Books what a follower has read in one go, and how far it has got with it.
+    pub fn learn(&mut self, report: Report, now: Instant) {
+        self.tick(now);
+        let Some(runtime) = self.runtime(report.runtime) else { return };
+        let counts = !(report.prior && runtime.is_met());
+        for event in report.events {
+            self.take(report.runtime, Told { source: report.source, event }, counts, now);
+        }
+        for ((level, logger), number) in report.lines.into_iter().filter(|_| counts) {
+            self.count_lines(report.source, report.runtime, level, &logger, number, now);
+        }
+        for bookmark in report.bookmarks {
+            self.dirty.bookmarks.extend(self.bookmarks.set(bookmark.key, bookmark.place));
+        }
+        self.settle_version();
+    }
+
+    /// The places that were kept under keys that begin so: the rest of the key, and the place.
+    pub fn bookmarks(&self, prefix: &str) -> Vec<(String, String)> {
+        let with_prefix = |marked: &super::waiting::Marked| {
+            let rest = marked.key.strip_prefix(prefix)?;
+            Some((rest.to_owned(), marked.place.clone()))
+        };
+        self.bookmarks.iter().filter_map(|(_, marked)| with_prefix(marked)).collect()
+    }
+
+    /// Finds out whose an event is: books it, or lets it wait.
+    fn take(&mut self, runtime: RuntimeId, mut told: Told, counts: bool, now: Instant) {
+        if let (What::SessionOpened { session_id }, About::Chat(chat_id)) =
+            (&told.event.what, &told.event.about)
+        {
+            let (session_id, chat_id) = (session_id.clone(), chat_id.clone());
+            self.open_session(runtime, &session_id, &chat_id, now);
+        }
+        if !counts {
+            return;
+        }
+        if let About::Session(session_id) = &told.event.about
+            && let Some(chat_id) = self.sessions.chat(runtime, session_id)
+        {
+            told.event.about = About::Chat(chat_id.to_owned());
+        }
+        let watched = &self.runtimes[runtime.0 as usize];
+        match &told.event.about {
+            About::Nobody => self.book_nobodys(runtime, &told, now),
+            // Only the runtime's log says which chat a session belongs to.
+            About::Session(_) if !watched.expects(Source::Logs) => {
+                self.book_nobodys(runtime, &told, now);
+            }
+            About::Session(_) => self.seat(runtime, told, now),
+            About::Chat(chat_id) => match watched.chats.get(chat_id.as_str()).copied() {
+                Some(no) => self.book(no, &told, now),
+                None => self.seat(runtime, told, now),
+            },
+        }
+    }
+
+    fn open_session(&mut self, runtime: RuntimeId, session_id: &str, chat_id: &str, now: Instant) {
+        let Some((no, gone)) = self.sessions.open(runtime, session_id, chat_id) else { return };
+        self.dirty.sessions.extend([Some(no), gone].into_iter().flatten());
+        let waiting = self.guests.number(runtime, &About::Session(session_id.to_owned()));
+        for told in waiting.and_then(|no| self.dismiss(no)).into_iter().flat_map(|g| g.events) {
+            self.take(runtime, told, true, now);
+        }
+    }
+
+    /// Lets an event wait for whoever introduces its chat.
+    fn seat(&mut self, runtime: RuntimeId, told: Told, now: Instant) {
+        let about = told.event.about.clone();
+        let no = self.guests.seat(runtime, &about, told, now);
+        self.dirty.guests.insert(no);
+        let tells_users = self.runtimes[runtime.0 as usize].expects(Source::Scrape);
+        let met = self.runtimes[runtime.0 as usize].is_met();
+        let is_ready = |guest: &Guest| guest.is_full() || met && !tells_users && guest.is_named();
+        if self.guests.get(no).is_some_and(is_ready) {
+            self.release(no, now);
+        }
+        if let Some(no) = self.guests.surplus() {
+            self.release(no, now);
+        }
+    }
+
+    fn dismiss(&mut self, no: u64) -> Option<Guest> {
+        self.dirty.guests.insert(no);
+        self.guests.remove(no)
+    }
+
+    /// Books what waited for a chat that is introduced now, before that one's first snapshot.
+    /// When it began and ended is for those to say who introduce it.
+    pub(super) fn welcome(&mut self, no: u64, now: Instant) {
+        let Some(chat) = self.chats.get(&no).filter(|_| !self.guests.is_empty()) else { return };
+        let about = About::Chat(chat.chat_id.to_string());
+        let waiting = self.guests.number(chat.runtime, &about);
+        for told in waiting.and_then(|no| self.dismiss(no)).into_iter().flat_map(|g| g.events) {
+            self.add(no, &told, now);
+        }
+    }
+
+    /// Books what has waited long enough, under the names that are known by now.
+    fn release(&mut self, guest: u64, now: Instant) {
+        let Some(guest) = self.dismiss(guest) else { return };
+        let About::Chat(chat_id) = &guest.about else {
+            for told in &guest.events {
+                self.book_nobodys(guest.runtime, told, now);
+            }
+            return;
+        };
+        let identity = Identity {
+            chat_id,
+            app_id: guest.app_id.as_deref().unwrap_or(UNKNOWN),
+            workflow_name: guest.workflow_name.as_deref().unwrap_or(UNKNOWN),
+            user_id: UNKNOWN,
+        };
+        let (no, _) = self.chat_no(guest.runtime, &identity, Standing::Whole, now);
+        for told in &guest.events {
+            self.book(no, told, now);
+        }
+    }
+
+    /// Books what waits for that runtime, or what has waited for too long.
+    pub(super) fn release_due(&mut self, of: Option<RuntimeId>, now: Instant) {
+        let patience = self.settings.introduction_wait;
+        let is_due = |guest: &Guest| match of {
+            Some(runtime) => guest.runtime == runtime,
+            None => {
+                let met = self.runtime(guest.runtime).is_some_and(super::Runtime::is_met);
+                met && now.mono.since(guest.arrived) >= patience
+            }
+        };
+        let due: Vec<u64> =
+            self.guests.iter().filter(|(_, guest)| is_due(guest)).map(|(no, _)| no).collect();
+        for no in due {
+            self.release(no, now);
+        }
+    }
+
+    /// Books an event of a chat.
+    fn book(&mut self, no: u64, told: &Told, now: Instant) {
+        self.add(no, told, now);
+        self.live(no, told, now);
+    }
+
+    /// Adds what an event counts.
+    fn add(&mut self, no: u64, told: &Told, now: Instant) {
+        let Told { source, event } = told;
+        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let (id, workflow) = (chat.runtime, chat.workflow);
+        let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
+        if let What::Turn { seconds: None, .. } = event.what
+            && runtime.expects(Source::Scrape)
+        {
+            // The pretty log says that there was a turn; the routes say that, and how long it took.
+            return;
+        }
+        if matches!(event.what, What::Failed) && (chat.is_live() || chat.book.lives().is_empty()) {
+            chat.failing = true;
+            self.dirty.chats.insert(no);
+        }
+        let Some(growth) = growth(&event.what) else { return };
+        let published = chat.book.add(voice(*source, &event.what), &growth);
+        let then = moment(event.at, now);
+        if let What::Turn { seconds: Some(seconds), .. } = event.what
+            && then.wall >= chat.last_update
+        {
+            chat.last_turn_seconds = Some(seconds);
+        }
+        chat.last_update = chat.last_update.max(then.wall);
+        chat.moved = chat.moved.max(then.mono);
+        let chat_id = chat.chat_id.clone();
+        self.dirty.chats.insert(no);
+        self.credit(no, &published, Turned::default(), now);
+        let Some(row) = self.workflows.rows().get(workflow) else { return };
+        let place = [row.app_id.clone(), row.workflow_name.clone()];
+        let turns = published.get(Count::Turns);
+        self.break_down(id, &place, told, Some((chat_id, turns)), now);
+        if let What::Turn { seconds: None, .. } = event.what
+            && let Some(row) = self.workflows.row_mut(workflow)
+        {
+            row.turns_unobserved = row.turns_unobserved.saturating_add(turns);
+        }
+    }
+
+    /// Adds what an event counts that cannot be laid to a chat.
+    fn book_nobodys(&mut self, runtime: RuntimeId, told: &Told, now: Instant) {
+        let Event { app_id, workflow_name, .. } = &told.event;
+        let place = [app_id, workflow_name]
+            .map(|name| intern(&mut self.names, name.as_deref().unwrap_or(UNKNOWN)));
+        self.break_down(runtime, &place, told, None, now);
+    }
+
+    /// Adds an event to the label sets that it belongs to. `chat` is its chat, and by how much the
+    /// chat's turns rose with it: a turn that others told of before was timed by them.
+    fn break_down(
+        &mut self,
+        runtime: RuntimeId,
+        place: &[std::sync::Arc<str>; 2],
+        told: &Told,
+        chat: Option<(std::sync::Arc<str>, u64)>,
+        now: Instant,
+    ) {
+        let Told { source, event } = told;
+        let witness = voice(*source, &event.what);
+        let at = moment(event.at, now).wall;
+        let rose = chat.as_ref().is_none_or(|(_, turns)| *turns > 0);
+        let chat_id = chat.map(|(chat_id, _)| chat_id);
+        let mut put = |dimension, names: &[&str], addition| {
+            let mut all: Names = place.iter().cloned().collect();
+            all.extend(names.iter().map(|name| intern(&mut self.names, name)));
+            let silent = !self.runtimes[runtime.0 as usize].is_met();
+            let births = &mut self.births;
+            let birth = || if silent { 0 } else { births.born(now) };
+            let max = self.settings.max_breakdowns;
+            let found = self.breakdowns.find_or_add(runtime, dimension, all, max, birth);
+            self.tally.folded_breakdowns += u64::from(found.folded);
+            self.breakdowns.rows_mut()[found.row].add(witness, addition);
+            self.dirty.breakdowns.insert(found.row);
+            self.dirty.meta = true;
+        };
+        match &event.what {
+            What::Turn { agent, model, usage, seconds } => {
+                let seconds = seconds.filter(|_| rose);
+                let bounds = TURN_BOUNDS;
+                let turn = Addition { number: 1, usage: *usage, seconds, bounds, chat_id, at };
+                put(Dimension::Agent, &[agent, model], turn);
+            }
+            What::Call { agent, model, usage, seconds, cached, failed } => {
+                if !is_nothing(usage) {
+                    let spent = Addition { usage: *usage, ..Addition::default() };
+                    put(Dimension::Agent, &[agent, model], spent);
+                }
+                let outcome = if *failed { "failed" } else { "success" };
+                // What comes out of a cache, or not at all, says nothing of how fast models are.
+                let seconds = seconds.filter(|_| !cached && !failed);
+                let names = [model.as_str(), if *cached { "true" } else { "false" }, outcome];
+                let bounds = CALL_BOUNDS;
+                let usage = Usage::default();
+                put(
+                    Dimension::Call,
+                    &names,
+                    Addition { number: 1, usage, seconds, bounds, chat_id, at },
+                );
+            }
+            What::Tool { tool, ok } => {
+                let outcome = if *ok { "success" } else { "failed" };
+                let call = Addition { number: 1, ..Addition::default() };
+                put(Dimension::Tool, &[tool, outcome], call);
+            }
+            What::SessionOpened { .. }
+            | What::Started
+            | What::Recorded { .. }
+            | What::Failed
+            | What::Ended => {}
+        }
+    }
+
+    fn count_lines(
+        &mut self,
+        source: Source,
+        runtime: RuntimeId,
+        level: Level,
+        logger: &str,
+        number: u64,
+        now: Instant,
+    ) {
+        let names: Names =
+            [level.label(), logger].map(|name| intern(&mut self.names, name)).into_iter().collect();
+        let silent = !self.runtimes[runtime.0 as usize].is_met();
+        let births = &mut self.births;
+        let birth = || if silent { 0 } else { births.born(now) };
+        let max = self.settings.max_breakdowns;
+        let found = self.breakdowns.find_or_add(runtime, Dimension::Lines, names, max, birth);
+        self.tally.folded_breakdowns += u64::from(found.folded);
+        let lines = Addition { number, ..Addition::default() };
+        self.breakdowns.rows_mut()[found.row].add(source.witnesses()[0], lines);
+        self.dirty.breakdowns.insert(found.row);
+        self.dirty.meta = true;
+    }
+
+    /// Settles whether the chat lives after an event.
+    fn live(&mut self, no: u64, told: &Told, now: Instant) {
+        let Told { source, event } = told;
+        let Some(chat) = self.chats.get_mut(&no) else { return };
+        // Of what AG2 tells, nothing says when a chat begins or ends.
+        if *source == Source::Ag2 || matches!(event.what, What::SessionOpened { .. }) {
+            return;
+        }
+        let then = moment(event.at, now);
+        let was_live = chat.is_live() && !chat.book.lives().is_empty();
+        let (phase, closed) = (chat.phase, chat.closed);
+        let key = LifeKey { source: *source, runtime: chat.runtime, started_at: then.wall };
+        let speaks = chat.book.latest().is_none_or(|life| life.key.source == *source);
+        let mut turned = Turned::default();
+        if speaks {
+            let new_life = chat.book.begin(key);
+            let previous_end = chat.book.latest().and_then(|life| life.ended_at);
+            if let (What::Ended, Some(life)) = (&event.what, chat.book.latest_mut()) {
+                life.ended_at = Some(then.wall);
+            }
+            let is_start = matches!(event.what, What::Started);
+            let moved = !new_life && !matches!(event.what, What::Ended) && goes_on(chat, then.wall);
+            chat.last_update = chat.last_update.max(then.wall);
+            chat.moved = chat.moved.max(then.mono);
+            turned = chat.settle(Stage { new_life, moved, previous_end }, then);
+            turned.started &= is_start;
+        } else if chat.phase == Phase::Ended && goes_on(chat, then.wall) {
+            chat.phase = Phase::Live;
+        }
+        if chat.phase == phase && chat.closed == closed && turned == Turned::default() && was_live {
+            return;
+        }
+        let revived = chat.evicted && (chat.is_live() || chat.closed != closed);
+        self.dirty.chats.insert(no);
+        if revived {
+            self.revive(no);
+        }
+        self.index_phase(no, was_live);
+        self.credit(no, &Counters::default(), turned, now);
+    }
+}
+
+/// Whether something that happened then is later than the end of the chat.
+fn goes_on(chat: &Chat, at: Timestamp) -> bool {
+    chat.ended_at().is_some_and(|end| at.0 > end.0.saturating_add(AFTER_THE_END))
+}
+
+/// When it happened, by our clocks: never later than now.
+fn moment(at: Timestamp, now: Instant) -> Instant {
+    Instant { wall: at.min(now.wall), mono: now.mono_at(at) }
+}
+
+/// Which account an event goes to.
+fn voice(source: Source, what: &What) -> Witness {
+    match (source, what) {
+        (Source::Logs, What::Recorded { .. }) => Witness::LogUsage,
+        (Source::Logs, What::Call { .. }) => Witness::LogCalls,
+        (source, _) => source.witnesses()[0],
+    }
+}
+
+/// What an event adds to its chat; `None` where it counts nothing.
+fn growth(what: &What) -> Option<Counters> {
+    let mut growth = Counters::default();
+    let usage = match what {
+        What::Turn { usage, .. } => {
+            growth.counts[Count::Turns as usize] = 1;
+            *usage
+        }
+        What::Recorded { usage } | What::Call { usage, .. } => *usage,
+        What::Tool { ok, .. } => {
+            growth.counts[Count::ToolCalls as usize] = 1;
+            growth.counts[Count::Errors as usize] = u64::from(!ok);
+            Usage::default()
+        }
+        What::SessionOpened { .. } | What::Started | What::Failed | What::Ended => return None,
+    };
+    growth.counts[Count::PromptTokens as usize] = usage.prompt_tokens;
+    growth.counts[Count::CompletionTokens as usize] = usage.completion_tokens;
+    growth.cost = usage.cost;
+    Some(growth)
+}
