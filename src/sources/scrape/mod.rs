@@ -7,7 +7,6 @@
 
 mod client;
 mod token;
-mod value;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -22,10 +21,10 @@ use tracing::{debug, warn};
 
 pub use client::{Client, Endpoint, UrlError, trust};
 pub use token::Token;
-pub use value::Refusal;
 pub use wire::{Told, aggregate, chats, health, process_created, single};
 
 use super::runner::{Poll, Polled};
+pub use super::value::Refusal;
 use super::{Failure, Intake, Reason};
 use crate::model::{Answer, NameRule, RuntimeId, Source, Timestamp};
 use crate::telemetry::{Health, OWN_BOUNDS};

@@ -16,8 +16,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::value::{LONGEST_TURN, Refusal, count, instant, money, number, text, timestamp};
 use crate::model::{ChatSnapshot, Count, Counters, NameRule, Stated, Timestamp};
+use crate::sources::value::{
+    LONGEST_TURN, Refusal, count, instant, money, number, text, timestamp,
+};
 
 /// What a body said.
 #[derive(Debug, Default)]
@@ -250,8 +252,8 @@ fn stated_totals(
 
 #[cfg(test)]
 mod tests {
-    use super::super::value::LARGEST_COUNT;
     use super::*;
+    use crate::sources::value::LARGEST_COUNT;
 
     fn names() -> NameRule {
         NameRule::new(512)

@@ -13,7 +13,7 @@ pub(super) const LARGEST_COUNT: u64 = 1 << 53;
 /// The longest turn taken, in seconds: some thirty years.
 pub(super) const LONGEST_TURN: f64 = 1e9;
 
-/// Why a chat was refused, in the words of the `reason` label.
+/// Why a value was refused, in the words of the `reason` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
     /// Not an object, or not as the fields should be.
@@ -89,14 +89,12 @@ fn digits(raw: Option<&RawValue>) -> Option<&str> {
     clippy::cast_sign_loss,
     reason = "the range is checked, and 2^53 is exact"
 )]
-pub(super) fn count(raw: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
-    let Some(digits) = digits(raw) else {
-        return Ok(None);
-    };
+/// A whole number, also one with an exponent or an empty fraction.
+pub(super) fn whole(digits: &str) -> Result<u64, Refusal> {
     if let Ok(count) = digits.parse::<u64>() {
-        return if count <= LARGEST_COUNT { Ok(Some(count)) } else { Err(Refusal::TooLarge) };
+        return if count <= LARGEST_COUNT { Ok(count) } else { Err(Refusal::TooLarge) };
     }
-    let number = parse_float(digits)?;
+    let number = float(digits)?;
     if number < 0.0 {
         return Err(Refusal::Negative);
     }
@@ -106,14 +104,20 @@ pub(super) fn count(raw: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
     if number.fract() != 0.0 {
         return Err(Refusal::Fraction);
     }
-    Ok(Some(number as u64))
+    Ok(number as u64)
+}
+
+pub(super) fn count(raw: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
+    digits(raw).map(whole).transpose()
 }
 
 pub(super) fn money(raw: Option<&RawValue>) -> Result<Option<Usd>, Refusal> {
-    let Some(dollars) = number(raw)? else {
-        return Ok(None);
-    };
-    Usd::from_f64(dollars).map(Some).map_err(|error| match error {
+    number(raw)?.map(dollars).transpose()
+}
+
+/// An amount of money out of a double.
+pub(super) fn dollars(amount: f64) -> Result<Usd, Refusal> {
+    Usd::from_f64(amount).map_err(|error| match error {
         UsdError::NotFinite | UsdError::Text => Refusal::NotANumber,
         UsdError::Negative => Refusal::Negative,
         UsdError::TooLarge => Refusal::TooLarge,
@@ -121,11 +125,11 @@ pub(super) fn money(raw: Option<&RawValue>) -> Result<Option<Usd>, Refusal> {
 }
 
 pub(super) fn number(raw: Option<&RawValue>) -> Result<Option<f64>, Refusal> {
-    digits(raw).map(parse_float).transpose()
+    digits(raw).map(float).transpose()
 }
 
 /// Rust also reads `inf` and `nan`; here they are no numbers.
-fn parse_float(digits: &str) -> Result<f64, Refusal> {
+pub(super) fn float(digits: &str) -> Result<f64, Refusal> {
     let is_numeric = digits.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let number: f64 = digits.parse().ok().filter(|_| is_numeric).ok_or(Refusal::NotANumber)?;
     if number.is_finite() { Ok(number) } else { Err(Refusal::TooLarge) }
@@ -141,7 +145,7 @@ pub(super) fn timestamp(raw: Option<&RawValue>) -> Result<Option<Timestamp>, ()>
         let Text(text) = serde_json::from_str(value).map_err(|_| ())?;
         return instant(&text).map(Some).ok_or(());
     }
-    let seconds = parse_float(value).map_err(|_| ())?;
+    let seconds = float(value).map_err(|_| ())?;
     // Year 1 to 9999: what chrono and every reader of the JSON routes can show.
     if !(-62_135_596_800.0..=253_402_300_799.0).contains(&seconds) {
         return Err(());
