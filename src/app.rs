@@ -3,18 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::cli::Users;
-use crate::config::Config;
+use crate::config::{Config, Polling, RuntimeConfig};
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::{Show, UserPolicy};
-use crate::model::{Clock, Instant, Source};
+use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
 use crate::server::{Site, serve};
+use crate::sources::ag2::Ag2;
+use crate::sources::follow::{Desk, Laggards};
+use crate::sources::logs::Logs;
 use crate::sources::scrape::{Client, Scrape, trust};
 use crate::sources::{Intake, runner};
 use crate::store::{DirError, Keeper, Shared, StoreFile};
@@ -22,6 +27,9 @@ use crate::telemetry::Telemetry;
 
 /// Name of the key of user hashes in the state directory.
 const USER_KEY: &str = "user-hash.key";
+/// How long polls wait for the followers to catch up. The log tells of turns one by one, so it
+/// should be the first to tell of them.
+const LOGS_FIRST: Duration = Duration::from_secs(10);
 /// Its length: that of the hash, as RFC 2104 advises.
 const USER_KEY_BYTES: usize = 32;
 
@@ -98,17 +106,42 @@ impl App {
         let mut tasks = JoinSet::new();
         let intake = Intake { ledger: Arc::clone(&shared), telemetry: Arc::clone(&telemetry) };
         let now = shared.clock().now();
+        let laggards = Laggards::default();
         for runtime in config.runtimes {
-            let id = shared.lock().watch(&runtime.name, &[Source::Scrape], now);
-            let guess =
-                if config.runtime_is_default { " (nothing else was configured)" } else { "" };
-            info!(runtime = &*runtime.name, "polling the runtime{guess}");
-            let trust = runtime.endpoint.is_tls().then(|| trust(&runtime.certificates));
-            let client =
-                Client::new(runtime.endpoint, trust, runtime.timeout, runtime.max_body_bytes);
-            let source =
-                Scrape::new(runtime.name, id, client, runtime.token, config.names, intake.clone());
-            tasks.spawn(runner::run(source, runtime.poll_interval, stop.clone()));
+            let sources = expected(&runtime);
+            let id = shared.lock().watch(&runtime.name, &sources, now);
+            let who = (Arc::clone(&runtime.name), id);
+            let desk = |source, readers| {
+                Desk::open(intake.clone(), who.clone(), source, readers, laggards.clone())
+            };
+            if !runtime.logs.is_empty() {
+                info!(runtime = &*runtime.name, paths = runtime.logs.len(), "following its log");
+                let desk = desk(Source::Logs, 1);
+                let options = config.following.logs(&runtime.logs, &config.own_logs);
+                tasks.spawn(Logs::open(desk, options, config.names).run(stop.clone()));
+            }
+            if !runtime.ag2.is_empty() {
+                info!(runtime = &*runtime.name, paths = ?runtime.ag2, "following AG2's log");
+                let desk = desk(Source::Ag2, runtime.ag2.len());
+                for path in &runtime.ag2 {
+                    let options = config.following.ag2(path);
+                    let ag2 = Ag2::open(Arc::clone(&desk), path, options, config.names);
+                    tasks.spawn(ag2.run(stop.clone()));
+                }
+            }
+            if let Some(polling) = runtime.polling {
+                let guess =
+                    if config.runtime_is_default { " (nothing else was configured)" } else { "" };
+                info!(runtime = &*runtime.name, "polling the runtime{guess}");
+                let interval = polling.interval;
+                let source = scrape(runtime.name, id, polling, config.names, intake.clone());
+                let (laggards, stop) = (laggards.clone(), stop.clone());
+                tasks.spawn(async move {
+                    // Bounded: whoever cannot read its logs is polled all the same.
+                    timeout(LOGS_FIRST, laggards.caught_up()).await.ok();
+                    runner::run(source, interval, stop).await;
+                });
+            }
         }
         shared.lock().retire_unwatched(now);
         let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
@@ -130,6 +163,30 @@ impl App {
         }
         info!("stopped");
     }
+}
+
+/// The sources that tell of a runtime.
+fn expected(runtime: &RuntimeConfig) -> Vec<Source> {
+    [
+        (Source::Scrape, runtime.polling.is_some()),
+        (Source::Logs, !runtime.logs.is_empty()),
+        (Source::Ag2, !runtime.ag2.is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(source, wanted)| wanted.then_some(source))
+    .collect()
+}
+
+fn scrape(
+    name: Arc<str>,
+    id: RuntimeId,
+    polling: Polling,
+    names: NameRule,
+    intake: Intake,
+) -> Scrape {
+    let trust = polling.endpoint.is_tls().then(|| trust(&polling.certificates));
+    let client = Client::new(polling.endpoint, trust, polling.timeout, polling.max_body_bytes);
+    Scrape::new(name, id, client, polling.token, names, intake)
 }
 
 /// Reads the ledger from the state directory, or starts an empty one.

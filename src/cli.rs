@@ -24,6 +24,30 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Start a simulated runtime with this exporter beside it.
     Demo(DemoArgs),
+    /// Turn old logs into samples with timestamps, for `promtool tsdb create-blocks-from
+    /// openmetrics`.
+    Backfill(BackfillArgs),
+}
+
+/// Flags of `backfill`.
+#[derive(Debug, Default, Args)]
+pub struct BackfillArgs {
+    /// Log of the runtime: a file with its rotated siblings, a folder or a glob; may be given
+    /// several times
+    #[arg(long = "logs.path", value_name = "PATH")]
+    pub logs_path: Vec<String>,
+    /// AG2's log of model calls, text or SQLite; may be given several times
+    #[arg(long = "ag2.path", value_name = "PATH")]
+    pub ag2_path: Vec<PathBuf>,
+    /// Where the samples go [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Time from one sample of a series to the next
+    #[arg(long, default_value = "1m", value_name = "DURATION")]
+    pub step: humantime::Duration,
+    /// Series of single chats as well
+    #[arg(long)]
+    pub chats: bool,
 }
 
 /// Flags of `demo`.
@@ -59,8 +83,8 @@ pub struct ServeArgs {
     /// state belongs]
     #[arg(long = "state-dir", value_name = "DIR", env = "MOZAIKS_EXPORTER_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Runtime to watch, as URL or NAME=URL; may be given several times [default: the one at
-    /// 127.0.0.1:8000]
+    /// Runtime to watch, as URL or NAME=URL; may be given several times; one without URL (NAME=)
+    /// is known by its logs alone [default: the one at 127.0.0.1:8000]
     #[arg(
         long = "runtime.url",
         value_name = "[NAME=]URL",
@@ -99,6 +123,41 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_RUNTIME_MAX_BODY"
     )]
     pub max_body: Option<bytesize::ByteSize>,
+    /// Log of the runtime to follow: a file, a folder or a glob; may be given several times; with
+    /// NAME= it belongs to the runtime of that name, else to the first [default: `LOGS_BASE_DIR`]
+    #[arg(
+        long = "logs.path",
+        value_name = "[NAME=]PATH",
+        env = "MOZAIKS_EXPORTER_LOGS_PATH",
+        value_delimiter = ','
+    )]
+    pub logs_path: Vec<String>,
+    /// What becomes of log lines that lie there at the very first start [default: read]
+    #[arg(long = "logs.backlog", value_enum, env = "MOZAIKS_EXPORTER_LOGS_BACKLOG")]
+    pub logs_backlog: Option<Backlog>,
+    /// The longest line that is read; longer ones are counted and skipped [default: 1MiB]
+    #[arg(long = "logs.max-line", value_name = "SIZE", env = "MOZAIKS_EXPORTER_LOGS_MAX_LINE")]
+    pub logs_max_line: Option<bytesize::ByteSize>,
+    /// How much of a backlog is read in a second [default: 32MiB]
+    #[arg(long = "logs.max-rate", value_name = "SIZE", env = "MOZAIKS_EXPORTER_LOGS_MAX_RATE")]
+    pub logs_max_rate: Option<bytesize::ByteSize>,
+    /// How long usage of a chat that only the log knows waits for the routes to say whose it is
+    /// [default: 1m]
+    #[arg(
+        long = "logs.introduction-wait",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_LOGS_INTRODUCTION_WAIT"
+    )]
+    pub introduction_wait: Option<humantime::Duration>,
+    /// AG2's log of model calls, text or SQLite; may be given several times [default:
+    /// `AG2_RUNTIME_LOG_FILE`, `AG2_RUNTIME_SQLITE_PATH`, else beside the runtime's log]
+    #[arg(
+        long = "ag2.path",
+        value_name = "[NAME=]PATH",
+        env = "MOZAIKS_EXPORTER_AG2_PATH",
+        value_delimiter = ','
+    )]
+    pub ag2_path: Vec<PathBuf>,
     /// How long an ended chat keeps its series [default: 24h]
     #[arg(
         long = "chat.retention",
@@ -156,6 +215,16 @@ pub enum Users {
     Hash,
     /// Not at all.
     None,
+}
+
+/// What becomes of log lines that lie there at the very first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backlog {
+    /// They are read, and belong to the baseline.
+    Read,
+    /// They are passed over.
+    Skip,
 }
 
 /// Format of the log.

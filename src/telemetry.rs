@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ledger::Histogram;
-use crate::model::{Counters, Timestamp};
+use crate::model::{Counters, Source, Timestamp};
 
 /// Upper bounds of the buckets of the exporter's own durations, in seconds.
 pub const OWN_BOUNDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
@@ -34,6 +34,27 @@ pub struct Target {
     pub health: Option<Health>,
     /// The sums that the runtime states and the sums of the chats in the same answer.
     pub stated: Option<(Counters, Counters)>,
+}
+
+/// What is known of a follower of files: one source of one runtime.
+#[derive(Debug, Clone, Default)]
+pub struct Follower {
+    /// Lines by what became of them. Every result is present from the start.
+    pub lines: BTreeMap<&'static str, u64>,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes that lie there and were not read yet.
+    pub bytes_behind: u64,
+    /// Rows of databases by what became of them.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Rows of databases that lie there and were not read yet.
+    pub rows_behind: u64,
+    /// Files followed.
+    pub files: u64,
+    /// Files that were renamed and replaced, and files that were cut back, since our start.
+    pub rotations: BTreeMap<&'static str, u64>,
+    /// Files, folders and databases that cannot be read now.
+    pub problems: u64,
 }
 
 /// What a runtime says of its own health.
@@ -82,6 +103,8 @@ pub struct Answers {
 pub struct Numbers {
     /// Polled runtimes by name.
     pub targets: BTreeMap<String, Target>,
+    /// Followers by name of their runtime and source.
+    pub followers: BTreeMap<(String, &'static str), Follower>,
     /// The state store.
     pub store: StoreNumbers,
     /// The metrics listener.
@@ -103,5 +126,11 @@ impl Telemetry {
     /// Counts something about a target.
     pub fn target(&self, name: &str, count: impl FnOnce(&mut Target)) {
         count(self.lock().targets.entry(name.to_owned()).or_default());
+    }
+
+    /// Counts something about a follower.
+    pub fn follower(&self, runtime: &str, source: Source, count: impl FnOnce(&mut Follower)) {
+        let key = (runtime.to_owned(), source.label());
+        count(self.lock().followers.entry(key).or_default());
     }
 }

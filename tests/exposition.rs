@@ -11,7 +11,8 @@ use std::time::Duration;
 use mozaiks_exporter::ledger::{Ledger, Settings, Visitor};
 use mozaiks_exporter::metrics::{Format, Show, Type, UserPolicy, View, catalogue, render};
 use mozaiks_exporter::model::{
-    Answer, ChatSnapshot, Instant, Mono, RuntimeId, Source, Stated, Timestamp, Usd,
+    About, Answer, ChatSnapshot, Event, Instant, Level, Mono, Report, RuntimeId, Source, Stated,
+    Timestamp, Usage, Usd, What,
 };
 use mozaiks_exporter::telemetry::Numbers;
 use prometheus::proto;
@@ -78,6 +79,7 @@ fn small_world() -> (Ledger, Instant) {
         chat(names, -40, Some(-10), [1, 0, 0, 5_000_000_000, 1], 1e-7)
     };
     ledger.hear(&answer(runtime, at(1), vec![old(), awkward()]), 0, at(1));
+    ledger.learn(events(runtime), at(2));
     let visitor = Visitor {
         name: "prometheus".into(),
         connection: 1,
@@ -88,6 +90,33 @@ fn small_world() -> (Ledger, Instant) {
     let new = chat(["new", "acme", "Generator", "bob"], 3, None, [2, 2, 0, 30, 10], 0.0);
     ledger.hear(&answer(runtime, at(16), vec![old(), awkward(), new]), 0, at(16));
     (ledger, at(17))
+}
+
+/// What the log tells of the old chat, by an agent whose name hurts.
+fn events(runtime: RuntimeId) -> Report {
+    let (agent, model) = ("Agent \"Q\"\\".to_owned(), "gpt-4o-mini".to_owned());
+    let cost = Usd::from_f64(1e-7).unwrap();
+    let usage = Usage { prompt_tokens: 7, completion_tokens: 3, cost };
+    let turn =
+        What::Turn { agent: agent.clone(), model: model.clone(), usage, seconds: Some(0.75) };
+    let (cached, failed) = (false, false);
+    let call = What::Call { agent, model, usage, seconds: Some(0.5), cached, failed };
+    let tool = What::Tool { tool: "web_search".to_owned(), ok: true };
+    let event = |what| Event {
+        at: at(1).wall,
+        about: About::Chat("old".to_owned()),
+        app_id: None,
+        workflow_name: None,
+        what,
+    };
+    Report {
+        source: Source::Logs,
+        runtime,
+        prior: false,
+        events: [turn, call, tool].map(event).into(),
+        lines: BTreeMap::from([((Level::Warning, "core.auth".to_owned()), 2)]),
+        bookmarks: Vec::new(),
+    }
 }
 
 fn compare_with_golden(name: &str, text: &str) {
@@ -357,6 +386,10 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
         mongodb_ping_seconds: Some(0.001),
         websocket_connections: Some(2),
     });
+    let follower = numbers.followers.entry(("main".into(), "logs")).or_default();
+    follower.lines.insert("event", 1);
+    follower.rotations.insert("renamed", 1);
+    follower.rows.insert("event", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();
     numbers.answers.bytes.insert("gzip", 1);

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server", &["ledger", "metrics", "model", "store", "telemetry"]),
     ("cli", &[]),
     ("config", &["cli", "ledger", "model", "sources"]),
+    ("backfill", &["cli", "ledger", "metrics", "model", "sources", "telemetry"]),
     ("logging", &["cli", "model"]),
 ];
 

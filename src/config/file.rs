@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
-use crate::cli::{LogFormat, Users};
+use crate::cli::{Backlog, LogFormat, Users};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +16,8 @@ pub(super) struct FileConfig {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) runtime: FilePolling,
     pub(super) runtimes: Vec<FileRuntime>,
+    pub(super) logs: FileLogs,
+    pub(super) ag2: FileAg2,
     pub(super) chat: FileChat,
     pub(super) label: FileLabel,
     pub(super) users: Option<Users>,
@@ -50,19 +52,66 @@ pub(super) struct FilePolling {
     pub(super) max_body: Option<bytesize::ByteSize>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One runtime. Without a URL its routes are not polled; it needs a name then.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "FileRuntimeKeys")]
 pub(super) struct FileRuntime {
     pub(super) name: Option<String>,
-    pub(super) url: String,
-    #[serde(default, deserialize_with = "from_text")]
-    pub(super) poll_interval: Option<humantime::Duration>,
-    #[serde(default, deserialize_with = "from_text")]
-    pub(super) timeout: Option<humantime::Duration>,
-    pub(super) token_file: Option<PathBuf>,
-    pub(super) ca_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "from_text")]
-    pub(super) max_body: Option<bytesize::ByteSize>,
+    pub(super) url: Option<String>,
+    pub(super) logs: Vec<String>,
+    pub(super) ag2: Vec<PathBuf>,
+    pub(super) polling: FilePolling,
+}
+
+/// The keys of a runtime side by side: `flatten` and `deny_unknown_fields` exclude each other.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileRuntimeKeys {
+    name: Option<String>,
+    url: Option<String>,
+    logs: Vec<String>,
+    ag2: Vec<PathBuf>,
+    #[serde(deserialize_with = "from_text")]
+    poll_interval: Option<humantime::Duration>,
+    #[serde(deserialize_with = "from_text")]
+    timeout: Option<humantime::Duration>,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    #[serde(deserialize_with = "from_text")]
+    max_body: Option<bytesize::ByteSize>,
+}
+
+impl From<FileRuntimeKeys> for FileRuntime {
+    fn from(keys: FileRuntimeKeys) -> Self {
+        let FileRuntimeKeys { name, url, logs, ag2, .. } = keys;
+        let polling = FilePolling {
+            poll_interval: keys.poll_interval,
+            timeout: keys.timeout,
+            token_file: keys.token_file,
+            ca_file: keys.ca_file,
+            max_body: keys.max_body,
+        };
+        Self { name, url, logs, ag2, polling }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileLogs {
+    pub(super) paths: Vec<String>,
+    pub(super) backlog: Option<Backlog>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) max_line: Option<bytesize::ByteSize>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) max_rate: Option<bytesize::ByteSize>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) introduction_wait: Option<humantime::Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileAg2 {
+    pub(super) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,34 +1,36 @@
 //! From flags, environment and file to a configuration that has been looked through.
 
 mod file;
+mod runtimes;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-
-use crate::cli::{LogFormat, ServeArgs, Users};
+use crate::cli::{Backlog, LogFormat, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::model::NameRule;
-use crate::sources::scrape::{Endpoint, Token, UrlError};
-use file::{FileConfig, FilePolling, FileRuntime, OneOrMany};
+use crate::sources::logs;
+use crate::sources::scrape::UrlError;
+use crate::sources::tail::{self, Options, Pattern, PatternError};
+use file::{FileConfig, FilePolling, OneOrMany};
+pub use runtimes::{Polling, RuntimeConfig};
 
 /// Where metrics are served if nothing is said.
 pub const LISTEN_ADDRESS: &str = "127.0.0.1:9847";
-/// Where a runtime is looked for if none is named.
-pub const RUNTIME_URL: &str = "http://127.0.0.1:8000";
-/// Holds the token where no file is named.
-const TOKEN_VARIABLE: &str = "MOZAIKS_EXPORTER_RUNTIME_TOKEN";
 /// Series that one chat has at most, about.
 const SERIES_PER_CHAT: u64 = 10;
 /// Series that one workflow has, histograms included, about; half as many chats' worth at most.
 const SERIES_PER_WORKFLOW: u64 = 50;
-/// The longest interval and timeout of polls.
-const LONGEST_SPAN: Duration = Duration::from_hours(24);
+/// Series that one agent has with one model, about, its histogram included.
+const SERIES_PER_BREAKDOWN: u64 = 20;
+/// The longest line of a log that is read if nothing is said: prompts stand in some.
+const MAX_LINE: bytesize::ByteSize = bytesize::ByteSize::mib(1);
+/// The longest line of AG2's log that is read, at least.
+const AG2_LINE: usize = 16 << 20;
+/// How fast a backlog is read if nothing is said: 500 MiB in a quarter of a minute, at a share of a
+/// core that the runtime does not miss.
+const MAX_RATE: u64 = 32 << 20;
 /// The smallest budget: a chat, a workflow and a user are always shown.
 const SMALLEST_BUDGET: u64 = 100;
 
@@ -57,6 +59,12 @@ pub enum ConfigError {
     /// A runtime's address is none.
     #[error("--runtime.url")]
     Url(#[from] UrlError),
+    /// A path of logs that is none.
+    #[error("--logs.path")]
+    Pattern(#[from] PatternError),
+    /// A runtime without an address and without a name.
+    #[error("a runtime without a URL needs a name: --runtime.url NAME=, or `name:` in the file")]
+    Nameless,
     /// Two runtimes of one name.
     #[error("two runtimes are named `{0}`; give them names: --runtime.url NAME=URL")]
     TwiceNamed(String),
@@ -89,6 +97,10 @@ pub struct Config {
     pub runtimes: Vec<RuntimeConfig>,
     /// Whether nobody said what to watch.
     pub runtime_is_default: bool,
+    /// How log files are followed.
+    pub following: Following,
+    /// Where the exporter's own log goes: never to be followed.
+    pub own_logs: Vec<PathBuf>,
     /// Bounds and times of the ledger.
     pub ledger: Settings,
     /// The series budget.
@@ -105,23 +117,44 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
 }
 
-/// One runtime to watch.
-#[derive(Debug)]
-pub struct RuntimeConfig {
-    /// The value of the `runtime` label.
-    pub name: Arc<str>,
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// What it asks for.
-    pub token: Option<Token>,
-    /// Certificates to trust beside the system's.
-    pub certificates: Vec<CertificateDer<'static>>,
-    /// Time between polls.
-    pub poll_interval: Duration,
-    /// Bound of one request.
-    pub timeout: Duration,
-    /// Bound of one answer, in bytes.
-    pub max_body_bytes: usize,
+/// How log files are followed.
+#[derive(Debug, Clone, Copy)]
+pub struct Following {
+    /// What becomes of what lies there at the very first start.
+    pub backlog: Backlog,
+    /// The longest line that is read, in bytes.
+    pub max_line_bytes: usize,
+    /// How fast a backlog is read, in bytes a second.
+    pub max_bytes_per_second: u64,
+}
+
+impl Following {
+    /// How the runtime's log is followed. Of a folder, what is somebody else's is left out, and
+    /// what this exporter writes is left out of everything.
+    pub fn logs(&self, patterns: &[Pattern], own: &[PathBuf]) -> Options {
+        let folders = patterns.iter().filter_map(Pattern::path);
+        let exclude = folders.flat_map(logs::not_ours).chain(own.iter().cloned()).collect();
+        Options { exclude, ..self.options(patterns.to_vec()) }
+    }
+
+    /// How AG2's log is followed where it is text. Prompts stand in it in full.
+    pub fn ag2(&self, path: &Path) -> Options {
+        let patterns = Pattern::parse(&path.to_string_lossy()).into_iter().collect();
+        let max_line_bytes = self.max_line_bytes.max(AG2_LINE);
+        Options { max_line_bytes, ..self.options(patterns) }
+    }
+
+    fn options(&self, patterns: Vec<Pattern>) -> Options {
+        Options {
+            max_line_bytes: self.max_line_bytes,
+            backlog: match self.backlog {
+                Backlog::Read => tail::Backlog::Read,
+                Backlog::Skip => tail::Backlog::Skip,
+            },
+            max_bytes_per_second: self.max_bytes_per_second,
+            ..Options::new(patterns)
+        }
+    }
 }
 
 impl Config {
@@ -138,7 +171,10 @@ impl Config {
             ca_file: args.ca_file.clone().or(file.runtime.ca_file),
             max_body: args.max_body.or(file.runtime.max_body),
         };
-        let (runtimes, runtime_is_default) = runtimes(args, file.runtimes, &polling)?;
+        let (mut runtimes, runtime_is_default) = runtimes::load(args, file.runtimes, &polling)?;
+        runtimes::follow(&mut runtimes, args, &file.logs.paths, &file.ag2.paths)?;
+        let longest_poll = runtimes.iter().filter_map(|r| r.polling.as_ref()).map(|p| p.interval);
+        let longest_poll = longest_poll.max().unwrap_or_default();
         let max_series =
             at_least("--chat.max-series", args.max_series.or(file.chat.max_series), 100_000)?;
         let label_max_bytes = args.label_max_bytes.or(file.label.max_bytes).unwrap_or(512);
@@ -155,6 +191,13 @@ impl Config {
             max_chats: bounded(SERIES_PER_CHAT),
             max_workflows: bounded(4 * SERIES_PER_WORKFLOW),
             max_users: bounded(100),
+            max_breakdowns: bounded(4 * SERIES_PER_BREAKDOWN),
+            // Whoever is polled introduces its chats at the next poll but one, at the latest.
+            introduction_wait: either(
+                args.introduction_wait,
+                file.logs.introduction_wait,
+                defaults.introduction_wait.max(2 * longest_poll),
+            ),
             ..defaults
         };
         let listen_addresses = match (&args.listen_address[..], file.web.listen_address) {
@@ -171,6 +214,15 @@ impl Config {
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
             runtimes,
             runtime_is_default,
+            following: Following {
+                backlog: args.logs_backlog.or(file.logs.backlog).unwrap_or(Backlog::Read),
+                max_line_bytes: bytes(args.logs_max_line.or(file.logs.max_line), MAX_LINE),
+                max_bytes_per_second: args
+                    .logs_max_rate
+                    .or(file.logs.max_rate)
+                    .map_or(MAX_RATE, |rate| rate.as_u64().max(1024)),
+            },
+            own_logs: Vec::new(),
             ledger,
             max_series,
             names: NameRule::new(label_max_bytes),
@@ -187,101 +239,17 @@ fn is_address(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
-/// What is watched, and whether that is only a guess.
-fn runtimes(
-    args: &ServeArgs,
-    from_file: Vec<FileRuntime>,
-    polling: &FilePolling,
-) -> Result<(Vec<RuntimeConfig>, bool), ConfigError> {
-    let named = |text: &str| {
-        let is_name = |name: &str| !name.contains(['/', ':']);
-        let (name, url) = match text.split_once('=') {
-            Some((name, url)) if is_name(name) => (Some(name.to_owned()), url),
-            _ => (None, text),
-        };
-        FileRuntime {
-            name,
-            url: url.to_owned(),
-            poll_interval: None,
-            timeout: None,
-            token_file: None,
-            ca_file: None,
-            max_body: None,
-        }
-    };
-    let mut wanted: Vec<FileRuntime> = args.runtime_url.iter().map(|url| named(url)).collect();
-    if wanted.is_empty() {
-        wanted = from_file;
-    }
-    let is_default = wanted.is_empty();
-    if is_default {
-        wanted.push(named(RUNTIME_URL));
-    }
-    let mut runtimes: Vec<RuntimeConfig> = Vec::with_capacity(wanted.len());
-    for runtime in wanted {
-        let runtime = one_runtime(runtime, polling)?;
-        if runtimes.iter().any(|known| known.name == runtime.name) {
-            return Err(ConfigError::TwiceNamed(runtime.name.to_string()));
-        }
-        runtimes.push(runtime);
-    }
-    Ok((runtimes, is_default))
-}
-
-fn one_runtime(runtime: FileRuntime, polling: &FilePolling) -> Result<RuntimeConfig, ConfigError> {
-    let endpoint = Endpoint::parse(&runtime.url)?;
-    let name = runtime.name.unwrap_or_else(|| endpoint.authority().to_owned());
-    let token_file = runtime.token_file.or_else(|| polling.token_file.clone());
-    let ca_file = runtime.ca_file.or_else(|| polling.ca_file.clone());
-    let span = |name, own: Option<humantime::Duration>, common, default| {
-        let span = either(own, common, default);
-        if span.is_zero() || span > LONGEST_SPAN {
-            let value = humantime::format_duration(span).to_string();
-            return Err(ConfigError::Range { name, must: "more than 0s and at most 1day", value });
-        }
-        Ok(span)
-    };
-    let fifteen = Duration::from_secs(15);
-    let ten = Duration::from_secs(10);
-    let max_body = runtime.max_body.or(polling.max_body).unwrap_or(bytesize::ByteSize::mib(64));
-    Ok(RuntimeConfig {
-        name: NameRule::new(128).bound(name.into()).as_ref().into(),
-        token: match token_file {
-            Some(path) => Some(Token::File(path)),
-            None => variable(TOKEN_VARIABLE).map(Token::Value),
-        },
-        certificates: ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
-        poll_interval: span(
-            "--runtime.poll-interval",
-            runtime.poll_interval,
-            polling.poll_interval,
-            fifteen,
-        )?,
-        timeout: span("--runtime.timeout", runtime.timeout, polling.timeout, ten)?,
-        max_body_bytes: usize::try_from(max_body.as_u64()).unwrap_or(usize::MAX),
-        endpoint,
-    })
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let pem = fs::read(path).map_err(|source| ConfigError::File {
-        what: "--runtime.ca-file",
-        path: path.to_owned(),
-        source,
-    })?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
-    if certificates.is_empty() {
-        return Err(ConfigError::NoCertificate(path.to_owned()));
-    }
-    Ok(certificates)
-}
-
 fn either(
     first: Option<humantime::Duration>,
     second: Option<humantime::Duration>,
     default: Duration,
 ) -> Duration {
     first.or(second).map_or(default, Into::into)
+}
+
+/// A size that is not nothing.
+fn bytes(given: Option<bytesize::ByteSize>, default: bytesize::ByteSize) -> usize {
+    usize::try_from(given.unwrap_or(default).as_u64()).unwrap_or(usize::MAX).max(1024)
 }
 
 fn at_least(name: &'static str, value: Option<u64>, default: u64) -> Result<u64, ConfigError> {
@@ -314,6 +282,8 @@ fn variable(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn load(yaml: &str, args: &ServeArgs) -> Result<Config, ConfigError> {
@@ -335,9 +305,10 @@ mod tests {
         assert_eq!(config.ledger.max_chats, 100);
         let names: Vec<_> = config.runtimes.iter().map(|runtime| &*runtime.name).collect();
         assert_eq!(names, ["a", "b:2"]);
-        assert_eq!(config.runtimes[0].poll_interval, Duration::from_millis(250));
-        assert_eq!(config.runtimes[1].poll_interval, Duration::from_secs(5));
-        assert_eq!(config.runtimes[1].max_body_bytes, 1 << 20);
+        let polling: Vec<_> = config.runtimes.iter().filter_map(|r| r.polling.as_ref()).collect();
+        assert_eq!(polling[0].interval, Duration::from_millis(250));
+        assert_eq!(polling[1].interval, Duration::from_secs(5));
+        assert_eq!(polling[1].max_body_bytes, 1 << 20);
 
         let args = ServeArgs { users: Some(Users::Plain), ..ServeArgs::default() };
         assert_eq!(load(yaml, &args).unwrap().users, Some(Users::Plain));

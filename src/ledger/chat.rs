@@ -44,6 +44,7 @@ pub(super) struct Turned {
 }
 
 /// One chat.
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Chat {
     /// The runtime where it was first seen.

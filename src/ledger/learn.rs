@@ -197,10 +197,7 @@ impl Ledger {
         let Some(chat) = self.chats.get_mut(&no) else { return };
         let (id, workflow) = (chat.runtime, chat.workflow);
         let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
-        if let What::Turn { seconds: None, .. } = event.what
-            && runtime.expects(Source::Scrape)
-        {
-            // The pretty log says that there was a turn; the routes say that, and how long it took.
+        if is_bare_turn(&event.what) && runtime.expects(Source::Scrape) {
             return;
         }
         if matches!(event.what, What::Failed) && (chat.is_live() || chat.book.lives().is_empty()) {
@@ -254,6 +251,7 @@ impl Ledger {
         let at = moment(event.at, now).wall;
         let rose = chat.as_ref().is_none_or(|(_, turns)| *turns > 0);
         let chat_id = chat.map(|(chat_id, _)| chat_id);
+        let told_by_ag2 = self.runtimes[runtime.0 as usize].expects(Source::Ag2);
         let mut put = |dimension, names: &[&str], addition| {
             let mut all: Names = place.iter().cloned().collect();
             all.extend(names.iter().map(|name| intern(&mut self.names, name)));
@@ -278,6 +276,10 @@ impl Ledger {
                 if !is_nothing(usage) {
                     let spent = Addition { usage: *usage, ..Addition::default() };
                     put(Dimension::Agent, &[agent, model], spent);
+                }
+                // The log leaves out calls, and cannot tell one that failed from one that was free.
+                if *source == Source::Logs && told_by_ag2 {
+                    return;
                 }
                 let outcome = if *failed { "failed" } else { "success" };
                 // What comes out of a cache, or not at all, says nothing of how fast models are.
@@ -367,6 +369,13 @@ impl Ledger {
         self.index_phase(no, was_live);
         self.credit(no, &Counters::default(), turned, now);
     }
+}
+
+/// Whether nothing is told but that there was a turn, as in the pretty form of the log. The routes
+/// tell as much, and how long it took.
+fn is_bare_turn(what: &What) -> bool {
+    let What::Turn { agent, model, usage, seconds } = what else { return false };
+    agent == UNKNOWN && model == UNKNOWN && is_nothing(usage) && seconds.is_none()
 }
 
 /// Whether something that happened then is later than the end of the chat.

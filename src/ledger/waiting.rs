@@ -140,7 +140,7 @@ impl Guests {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
     runtime: RuntimeId,
-    session_id: String,
+    id: String,
     chat_id: String,
 }
 
@@ -164,18 +164,17 @@ impl Sessions {
             return None;
         }
         let no = self.next;
-        let session =
-            Session { runtime, session_id: session_id.to_owned(), chat_id: chat_id.to_owned() };
+        let session = Session { runtime, id: session_id.to_owned(), chat_id: chat_id.to_owned() };
         self.restore(no, session);
         let oldest = self.rows.keys().next().copied().filter(|_| self.rows.len() > MAX_SESSIONS);
         if let Some(gone) = oldest.and_then(|no| self.rows.remove(&no)) {
-            self.index.remove(&(gone.runtime, gone.session_id));
+            self.index.remove(&(gone.runtime, gone.id));
         }
         Some((no, oldest))
     }
 
     pub(super) fn restore(&mut self, no: u64, session: Session) {
-        self.index.insert((session.runtime, session.session_id.clone()), no);
+        self.index.insert((session.runtime, session.id.clone()), no);
         self.next = self.next.max(no + 1);
         self.rows.insert(no, session);
     }

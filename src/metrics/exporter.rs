@@ -1,10 +1,12 @@
 //! Families about the exporter itself: what it read, refused, kept and answered.
 
+use std::collections::BTreeMap;
+
 use super::exposition::{Samples, Type, Value};
 use super::family::{Definition, Family};
 use super::view::View;
 use crate::model::{Count, Counters, Source};
-use crate::telemetry::{OWN_BOUNDS, Target};
+use crate::telemetry::{Follower, OWN_BOUNDS, Target};
 
 /// Every source that may have been heard.
 const SOURCES: [Source; 5] =
@@ -78,6 +80,63 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "mozaiks_exporter_poll_chats",
         "Chats in the last answer.",
         |view, out| targets(view, out, |target| Some(target.chats.into())),
+    ),
+    &follower(
+        Type::Counter,
+        "mozaiks_exporter_log_bytes_total",
+        "Bytes of log files that were read.",
+        |view, out| followers(view, out, |follower| follower.bytes),
+    ),
+    &follower(
+        Type::Gauge,
+        "mozaiks_exporter_log_bytes_behind",
+        "Bytes of log files that lie there and were not read yet.",
+        |view, out| followers(view, out, |follower| follower.bytes_behind),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_log_lines_total",
+        "Lines of log files that were read, by what became of them.",
+        ["runtime", "source", "result"],
+        |view, out| by_word(view, out, |follower| &follower.lines),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_log_rotations_total",
+        "Log files that were renamed and replaced, or cut back, by which.",
+        ["runtime", "source", "kind"],
+        |view, out| by_word(view, out, |follower| &follower.rotations),
+    ),
+    &follower(
+        Type::Gauge,
+        "mozaiks_exporter_log_files",
+        "Log files and databases that are followed.",
+        |view, out| followers(view, out, |follower| follower.files),
+    ),
+    &follower(
+        Type::Gauge,
+        "mozaiks_exporter_log_problems",
+        "Log files, folders and databases that cannot be read now.",
+        |view, out| followers(view, out, |follower| follower.problems),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_log_rows_total",
+        "Rows of log databases that were read, by what became of them.",
+        ["runtime", "source", "result"],
+        |view, out| by_word(view, out, |follower| &follower.rows),
+    ),
+    &follower(
+        Type::Gauge,
+        "mozaiks_exporter_log_rows_behind",
+        "Rows of log databases that lie there and were not read yet.",
+        |view, out| followers(view, out, |follower| follower.rows_behind),
+    ),
+    &plain(
+        Type::Gauge,
+        "mozaiks_exporter_chats_awaited",
+        "Chats and sessions of which events were told, but not yet who they are.",
+        |view, out| out.put([], view.ledger.waiting()),
     ),
     &Family::new(
         Type::Gauge,
@@ -243,6 +302,33 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         },
     ),
 ];
+
+const fn follower(
+    kind: Type,
+    name: &'static str,
+    help: &'static str,
+    collect: fn(&View<'_>, &mut Samples<'_, 2>),
+) -> Family<2> {
+    Family::new(kind, name, help, ["runtime", "source"], collect)
+}
+
+fn followers(view: &View<'_>, out: &mut Samples<'_, 2>, value: fn(&Follower) -> u64) {
+    for ((runtime, source), follower) in &view.numbers.followers {
+        out.put([runtime, source], value(follower));
+    }
+}
+
+fn by_word(
+    view: &View<'_>,
+    out: &mut Samples<'_, 3>,
+    values: fn(&Follower) -> &BTreeMap<&'static str, u64>,
+) {
+    for ((runtime, source), follower) in &view.numbers.followers {
+        for (word, value) in values(follower) {
+            out.put([runtime, source, word], *value);
+        }
+    }
+}
 
 const fn target(
     kind: Type,

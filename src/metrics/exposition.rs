@@ -96,6 +96,7 @@ impl From<Usd> for Value {
 pub struct Exposition {
     text: Vec<u8>,
     format: Format,
+    exemplars: bool,
     samples: u64,
 }
 
@@ -109,7 +110,14 @@ pub(super) struct Opening {
 impl Exposition {
     /// An empty text with room for about `capacity` bytes.
     pub fn new(format: Format, capacity: usize) -> Self {
-        Self { text: Vec::with_capacity(capacity), format, samples: 0 }
+        let exemplars = format == Format::OpenMetrics;
+        Self { text: Vec::with_capacity(capacity), format, exemplars, samples: 0 }
+    }
+
+    /// Leaves exemplars out.
+    #[must_use]
+    pub fn without_exemplars(self) -> Self {
+        Self { exemplars: false, ..self }
     }
 
     /// Ends the text. Returns it with the number of samples in it.
@@ -172,7 +180,7 @@ impl Exposition {
         }
         self.text.push(b' ');
         write_value(&mut self.text, value);
-        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+        if let Some(exemplar) = exemplar.filter(|_| self.exemplars) {
             self.exemplar(exemplar);
         }
         self.text.push(b'\n');

@@ -45,6 +45,19 @@ pub fn render(view: &View<'_>, format: Format) -> (Vec<u8>, u64) {
     out.finish()
 }
 
+/// Writes what only grows and outlives the chats, and on wish what the chats came to: what can be
+/// told of the past.
+pub fn render_history(view: &View<'_>, with_chats: bool) -> Vec<u8> {
+    let mut out = Exposition::new(Format::OpenMetrics, 64 * 1024).without_exemplars();
+    let chats = if with_chats { chats::FAMILIES } else { &[] };
+    for family in [workflows::FAMILIES, events::FAMILIES, chats].into_iter().flatten() {
+        if family.kind() != Type::Gauge && !family.is_compat() {
+            family.write(view, &mut out);
+        }
+    }
+    out.finish().0
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

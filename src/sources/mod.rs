@@ -1,7 +1,14 @@
 //! Where facts come from. A source knows a foreign format and nothing of metrics.
 
+pub mod ag2;
+pub mod follow;
+pub mod history;
+pub mod logs;
+mod nan;
 pub mod runner;
 pub mod scrape;
+pub mod tail;
+mod value;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,0 +1,104 @@
+//! The task that follows the runtime's log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::line::{Read, read};
+use crate::model::{NameRule, Report, Timestamp};
+use crate::sources::follow::{CaughtUp, Desk, tell};
+use crate::sources::tail::{Chunk, Line, Options, Tail};
+
+/// Files in a folder of logs that are somebody else's, or hold the lines of others once more:
+/// AG2's own log under both its names, transcripts, and what the service manager caught.
+const NOT_OURS: [&str; 5] =
+    ["ag2_runtime.log", "autogen_file.log", "agent_conversations.log", "app.log", "app-error.log"];
+/// The reader's part of a bookmark's key.
+const READER: &str = "files";
+
+/// What became of a line, in the words of the `result` label.
+const RESULTS: [&str; 7] =
+    ["event", "plain", "echo", "continuation", "unreadable", "flawed", "too_long"];
+
+/// Follows the log of one runtime.
+#[derive(Debug)]
+pub struct Logs {
+    desk: Arc<Desk>,
+    tail: Tail,
+    names: NameRule,
+}
+
+impl Logs {
+    /// Goes on where the last run ended.
+    pub fn open(desk: Arc<Desk>, options: Options, names: NameRule) -> Self {
+        let tail = Tail::open(options, desk.places(READER));
+        desk.count(|follower| follower.lines = RESULTS.map(|result| (result, 0)).into());
+        Self { desk, tail, names }
+    }
+
+    /// Reads until `stop` is true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut caught_up = CaughtUp::default();
+        while !*stop.borrow_and_update() {
+            let chunk = tokio::select! {
+                chunk = caught_up.next(&self.desk, &mut self.tail) => chunk,
+                _ = stop.changed() => return,
+            };
+            let now = self.desk.intake.ledger.clock().now().wall;
+            let (report, results) = self.read(&chunk, now);
+            self.desk.hear(report);
+            let status = self.tail.status();
+            self.desk.count(|follower| tell(status, results, follower));
+        }
+    }
+
+    /// What a chunk says, and what became of its lines.
+    fn read(&self, chunk: &Chunk, now: Timestamp) -> (Report, BTreeMap<&'static str, u64>) {
+        let mut results = BTreeMap::new();
+        let mut report = Report {
+            source: self.desk.source,
+            runtime: self.desk.runtime,
+            prior: chunk.prior,
+            events: Vec::new(),
+            lines: BTreeMap::new(),
+            bookmarks: Vec::new(),
+        };
+        for line in chunk.lines() {
+            let result = match line {
+                Line::TooLong { .. } => "too_long",
+                Line::Whole(line) => self.one(line, now, &mut report),
+            };
+            *results.entry(result).or_default() += 1;
+        }
+        for (key, place) in &chunk.places {
+            report.bookmarks.push(self.desk.bookmark(READER, key, place.clone()));
+        }
+        (report, results)
+    }
+
+    fn one(&self, line: &[u8], now: Timestamp, report: &mut Report) -> &'static str {
+        let line = match read(line, self.names, now) {
+            Read::Line(line) => line,
+            Read::Continuation => return "continuation",
+            Read::Unreadable(_) => return "unreadable",
+        };
+        if line.echo {
+            return "echo";
+        }
+        *report.lines.entry((line.level, line.logger.into_owned())).or_default() += 1;
+        let result = match (&line.event, line.flaw) {
+            (_, Some(_)) => "flawed",
+            (Some(_), None) => "event",
+            (None, None) => "plain",
+        };
+        report.events.extend(line.event);
+        result
+    }
+}
+
+/// Which files in a folder are not to be followed.
+pub fn not_ours(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> + '_ {
+    NOT_OURS.iter().map(|name| folder.join(name))
+}
