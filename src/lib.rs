@@ -24,9 +24,11 @@
 //! | [`telemetry`] | counts what the exporter itself does |
 //! | [`app`] | wires parts together and owns the tasks |
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
+//! | [`backfill`] | takes a ledger through the past |
 //! | [`demo`] | simulates a runtime |
 
 pub mod app;
+pub mod backfill;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use mozaiks_exporter::app::{App, StartError, chain};
-use mozaiks_exporter::cli::{Cli, Command, DemoArgs, ServeArgs};
+use mozaiks_exporter::cli::{BackfillArgs, Cli, Command, DemoArgs, ServeArgs};
 use mozaiks_exporter::config::Config;
 use mozaiks_exporter::model::SystemClock;
-use mozaiks_exporter::{demo, logging};
+use mozaiks_exporter::{backfill, demo, logging};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Demo(args)) => run_demo(&args),
+        Some(Command::Backfill(args)) => run_backfill(&args),
         Some(Command::Serve(args)) => run_serve(&args),
         None => run_serve(&cli.serve),
     }
@@ -50,6 +51,16 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
 fn run_demo(args: &DemoArgs) -> ExitCode {
     logging::start(tracing::Level::WARN, None);
     in_runtime(async { demo::run(args, stop_signal()?).await })
+}
+
+fn run_backfill(args: &BackfillArgs) -> ExitCode {
+    logging::start(tracing::Level::WARN, None);
+    in_runtime(async {
+        let summary = backfill::run(args).await?;
+        // Nothing can be done about a closed standard error.
+        writeln!(std::io::stderr(), "{summary}").ok();
+        Ok::<_, backfill::BackfillError>(())
+    })
 }
 
 fn in_runtime<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
