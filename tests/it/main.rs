@@ -8,10 +8,13 @@
 
 mod support;
 
+mod backfill;
 mod births;
 mod dashboard;
+mod follow;
 mod formats;
 mod kill;
 mod lifecycle;
 mod replay;
 mod weather;
+mod witnesses;

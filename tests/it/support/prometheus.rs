@@ -80,12 +80,22 @@ impl Prometheus {
              \x20 metrics_path: {METRICS}\n\
              \x20 static_configs: [{{targets: ['{target}']}}]\n"
         );
+        Self::launch(dir, &config)
+    }
+
+    /// Starts one that scrapes nothing, in a folder where `data` holds blocks.
+    pub(crate) fn over(dir: TempDir) -> Self {
+        Self::launch(dir, "global: {}\n")
+    }
+
+    fn launch(dir: TempDir, config: &str) -> Self {
         std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new("prometheus")
             .arg("--config.file=prometheus.yml")
             .arg("--storage.tsdb.path=data")
+            .arg("--storage.tsdb.retention.time=100y")
             .arg(format!("--web.listen-address={address}"))
             .current_dir(dir.path())
             .stdin(Stdio::null())
@@ -112,8 +122,17 @@ impl Prometheus {
     /// All series that an expression yields: with one sample each where it is an instant vector,
     /// with all raw samples where it is a range vector.
     pub(crate) fn query(&self, expression: &str) -> Vec<Series> {
+        self.ask(expression, "")
+    }
+
+    /// As [`Prometheus::query`], at a time in seconds since the epoch.
+    pub(crate) fn query_at(&self, expression: &str, at: i64) -> Vec<Series> {
+        self.ask(expression, &format!("&time={at}"))
+    }
+
+    fn ask(&self, expression: &str, time: &str) -> Vec<Series> {
         let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
-        let answer = self.api(&format!("/api/v1/query?query={query}"));
+        let answer = self.api(&format!("/api/v1/query?query={query}{time}"));
         assert_eq!(answer["status"], "success", "{expression}: {answer}");
         let data = &answer["data"];
         data["result"].as_array().unwrap().iter().map(read).collect()

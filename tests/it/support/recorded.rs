@@ -113,6 +113,7 @@ pub(crate) fn response(name: &str) -> Vec<u8> {
     std::fs::read(root().join("http").join(format!("{name}.http"))).unwrap()
 }
 
-fn root() -> PathBuf {
+/// Where the recordings are.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runtime")
 }

@@ -14,6 +14,19 @@ pub(crate) fn promtool_check_metrics(text: &str) -> (bool, Vec<String>) {
     (output.status.success(), complaints.lines().map(str::to_owned).collect())
 }
 
+/// Lets `promtool` make blocks of samples with timestamps. Returns what it said if it refused.
+pub(crate) fn make_blocks(samples: &Path, blocks: &Path) -> Result<(), String> {
+    let output = Command::new("promtool")
+        .args(["tsdb", "create-blocks-from", "openmetrics"])
+        .args([samples, blocks])
+        .output()
+        .unwrap_or_else(|error| panic!("{}", missing("promtool", &error)));
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// Reads OpenMetrics by the strict parser of Python's prometheus-client. Returns its families:
 /// `[{"name", "type", "samples": [{"name", "labels", "value"}]}]`, or what it refused.
 pub(crate) fn strict_openmetrics(text: &str) -> Result<Value, String> {
