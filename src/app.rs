@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::cli::Users;
 use crate::config::{Config, Polling, RuntimeConfig};
 use crate::ledger::{Ledger, Settings};
+use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
 use crate::server::{Site, serve};
@@ -27,6 +28,8 @@ use crate::telemetry::Telemetry;
 
 /// Name of the key of user hashes in the state directory.
 const USER_KEY: &str = "user-hash.key";
+/// Opening the state takes long if it takes this.
+const SLOW_OPENING: Duration = Duration::from_secs(2);
 /// How long polls wait for the followers to catch up. The log tells of turns one by one, so it
 /// should be the first to tell of them.
 const LOGS_FIRST: Duration = Duration::from_secs(10);
@@ -201,6 +204,7 @@ fn open_state(
         warn!("there is no place for state; counting in memory, and a restart begins anew");
         return Ok((in_memory(), None));
     };
+    let _timed = timed("opening the state", SLOW_OPENING);
     let mut opened = match StoreFile::open(dir, now.wall) {
         Ok(opened) => opened,
         Err(error @ (DirError::Unwritable { .. } | DirError::Database { .. })) => {

@@ -24,6 +24,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Start a simulated runtime with this exporter beside it.
     Demo(DemoArgs),
+    /// Take the secrets out of standard input, line by line, and write the rest to standard output.
+    Redact,
     /// Turn old logs into samples with timestamps, for `promtool tsdb create-blocks-from
     /// openmetrics`.
     Backfill(BackfillArgs),
@@ -200,7 +202,12 @@ pub struct ServeArgs {
     /// Least level of the log: error, warn, info, debug or trace [default: info]
     #[arg(long = "log.level", value_name = "LEVEL", env = "MOZAIKS_EXPORTER_LOG_LEVEL")]
     pub log_level: Option<tracing::Level>,
-    /// Format of the log [default: pretty on a terminal, else json]
+    /// Folder of a log file that rotates, beside standard error; empty for none [default:
+    /// `LOGS_BASE_DIR`]
+    #[arg(long = "log.dir", value_name = "DIR", env = "MOZAIKS_EXPORTER_LOG_DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Format of the log [default: json with `LOGS_AS_JSON` or `ENVIRONMENT=production`, else
+    /// pretty on a terminal]
     #[arg(long = "log.format", value_enum, env = "MOZAIKS_EXPORTER_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 }

@@ -24,6 +24,7 @@
 //! | [`telemetry`] | counts what the exporter itself does |
 //! | [`app`] | wires parts together and owns the tasks |
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
+//! | [`redact`] | takes secrets out of text; knows no other room |
 //! | [`backfill`] | takes a ledger through the past |
 //! | [`demo`] | simulates a runtime |
 
@@ -36,6 +37,7 @@ pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod model;
+pub mod redact;
 pub mod server;
 pub mod sources;
 pub mod store;

@@ -13,7 +13,7 @@ use mozaiks_exporter::app::{App, StartError, chain};
 use mozaiks_exporter::cli::{BackfillArgs, Cli, Command, DemoArgs, ServeArgs};
 use mozaiks_exporter::config::Config;
 use mozaiks_exporter::model::SystemClock;
-use mozaiks_exporter::{backfill, demo, logging};
+use mozaiks_exporter::{backfill, demo, logging, redact};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Demo(args)) => run_demo(&args),
+        Some(Command::Redact) => run_redact(),
         Some(Command::Backfill(args)) => run_backfill(&args),
         Some(Command::Serve(args)) => run_serve(&args),
         None => run_serve(&cli.serve),
@@ -40,27 +41,44 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),
     };
-    logging::start(config.log_level, config.log_format);
-    in_runtime(async {
+    let logging = logging::start(&config.log);
+    let code = in_runtime(async {
         let app = App::new(config, Arc::new(SystemClock::start())).await?;
         app.run(stop_signal()?).await;
         Ok::<_, StartError>(())
-    })
+    });
+    if logging.dropped_lines() > 0 {
+        tracing::warn!(lines = logging.dropped_lines(), "the log file was too slow for them");
+    }
+    code
 }
 
 fn run_demo(args: &DemoArgs) -> ExitCode {
-    logging::start(tracing::Level::WARN, None);
+    let _logging = logging::start(&quiet());
     in_runtime(async { demo::run(args, stop_signal()?).await })
 }
 
 fn run_backfill(args: &BackfillArgs) -> ExitCode {
-    logging::start(tracing::Level::WARN, None);
+    let _logging = logging::start(&quiet());
     in_runtime(async {
         let summary = backfill::run(args).await?;
         // Nothing can be done about a closed standard error.
         writeln!(std::io::stderr(), "{summary}").ok();
         Ok::<_, backfill::BackfillError>(())
     })
+}
+
+/// What commands log that talk to people anyway.
+fn quiet() -> logging::Setup {
+    logging::Setup { level: Some(tracing::Level::WARN), ..logging::Setup::default() }
+}
+
+/// Whoever reads our output may stop reading: that is no error.
+fn run_redact() -> ExitCode {
+    match redact::filter(std::io::stdin().lock(), std::io::stdout().lock()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error, 1),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn in_runtime<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
@@ -99,6 +117,7 @@ fn stop_signal() -> Result<watch::Receiver<bool>, StartError> {
 
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
     // Nothing can be done about a closed standard error.
-    writeln!(std::io::stderr(), "mozaiks-exporter: {}", chain(error)).ok();
+    let text = chain(error);
+    writeln!(std::io::stderr(), "mozaiks-exporter: {}", redact::redact(&text)).ok();
     ExitCode::from(code)
 }

@@ -15,9 +15,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["ledger", "model", "telemetry"]),
     ("server", &["ledger", "metrics", "model", "store", "telemetry"]),
     ("cli", &[]),
-    ("config", &["cli", "ledger", "model", "sources"]),
+    ("config", &["cli", "ledger", "logging", "model", "sources"]),
     ("backfill", &["cli", "ledger", "metrics", "model", "sources", "telemetry"]),
-    ("logging", &["cli", "model"]),
+    ("logging", &["cli", "model", "redact"]),
+    ("redact", &[]),
 ];
 
 #[test]

@@ -136,6 +136,7 @@ pub(super) struct FileLog {
     #[serde(deserialize_with = "from_text")]
     pub(super) level: Option<tracing::Level>,
     pub(super) format: Option<LogFormat>,
+    pub(super) dir: Option<PathBuf>,
 }
 
 fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -7,8 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Backlog, LogFormat, ServeArgs, Users};
+use crate::cli::{Backlog, ServeArgs, Users};
 use crate::ledger::Settings;
+use crate::logging;
 use crate::model::NameRule;
 use crate::sources::logs;
 use crate::sources::scrape::UrlError;
@@ -111,10 +112,8 @@ pub struct Config {
     pub users: Option<Users>,
     /// Whether second names are shown.
     pub compat: bool,
-    /// Least level of the log.
-    pub log_level: tracing::Level,
-    /// Format of the log, if somebody said.
-    pub log_format: Option<LogFormat>,
+    /// How the exporter logs.
+    pub log: logging::Setup,
 }
 
 /// How log files are followed.
@@ -209,6 +208,12 @@ impl Config {
         if let Some(wrong) = listen_addresses.iter().find(|address| !is_address(address)) {
             return Err(ConfigError::Address(wrong.clone()));
         }
+        let log = logging::Setup::new(
+            args.log_level.or(file.log.level),
+            args.log_format.or(file.log.format),
+            args.log_dir.as_deref().or(file.log.dir.as_deref()),
+            variable,
+        );
         Ok(Self {
             listen_addresses,
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
@@ -222,14 +227,13 @@ impl Config {
                     .or(file.logs.max_rate)
                     .map_or(MAX_RATE, |rate| rate.as_u64().max(1024)),
             },
-            own_logs: Vec::new(),
+            own_logs: log.file().into_iter().collect(),
             ledger,
             max_series,
             names: NameRule::new(label_max_bytes),
             users: args.users.or(file.users),
             compat: args.compat.or(file.compat).unwrap_or(true),
-            log_level: args.log_level.or(file.log.level).unwrap_or(tracing::Level::INFO),
-            log_format: args.log_format.or(file.log.format),
+            log,
         })
     }
 }
