@@ -42,9 +42,10 @@ mod tests {
 
     #[test]
     fn severity_decides_before_the_room() {
-        assert_eq!(emoji(Level::INFO, "mozaiks_exporter::sources::runner"), "🔌");
-        assert_eq!(emoji(Level::INFO, "mozaiks_exporter::sources::logs::source"), "🎯");
-        assert_eq!(emoji(Level::INFO, "mozaiks_exporter::app"), "ℹ️");
-        assert_eq!(emoji(Level::WARN, "mozaiks_exporter::sources::runner"), "⚠️");
+        let of = |level, room| emoji(level, &format!("exporter::{room}"));
+        assert_eq!(of(Level::INFO, "sources::runner"), "🔌");
+        assert_eq!(of(Level::INFO, "sources::logs::source"), "🎯");
+        assert_eq!(of(Level::INFO, "app"), "ℹ️");
+        assert_eq!(of(Level::WARN, "sources::runner"), "⚠️");
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! {"ts":"2026-11-24T02:10:07.123456Z","level":"INFO","logger":"sources::runner",
-//!  "msg":"runtime answers","mod":"mozaiks_exporter::sources::runner","fn":"runner","line":117,
+//!  "msg":"runtime answers","mod":"…::sources::runner","fn":"runner","line":117,
 //!  "emoji":"🔌","extra":{"runtime":"127.0.0.1:8000"}}
 //! ```
 

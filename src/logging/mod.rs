@@ -74,7 +74,7 @@ impl Setup {
 /// To be held until the end: what is still on its way to the file is written when it goes.
 #[derive(Debug, Default)]
 pub struct Logging {
-    _worker: Option<WorkerGuard>,
+    worker: Option<WorkerGuard>,
     dropped: Option<ErrorCounter>,
 }
 
@@ -108,7 +108,7 @@ pub fn start(setup: &Setup) -> Logging {
     });
     let file = writer.map(|(writer, guard)| {
         logging.dropped = Some(writer.error_counter());
-        logging._worker = Some(guard);
+        logging.worker = Some(guard);
         let style = match setup.format {
             Some(LogFormat::Pretty) => Style::Pretty { colours: false },
             Some(LogFormat::Json) | None => Style::Json,

@@ -54,9 +54,10 @@ impl Scan<'_, '_> {
     pub(super) fn is_start(&self, at: usize) -> bool {
         let before = self.text.get(at.saturating_sub(12)..at).unwrap_or_default();
         let is_hex = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_hexdigit);
+        if !before.last().is_some_and(u8::is_ascii_alphanumeric) {
+            return true;
+        }
         match before {
-            [] => true,
-            [.., last] if !last.is_ascii_alphanumeric() => true,
             [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'] => true,
             [.., b'\\', b'u', a, b, c, d] => is_hex(&[*a, *b, *c, *d]),
             [.., b'%', a, b] if is_hex(&[*a, *b]) => true,

@@ -15,10 +15,6 @@ const KEPT: usize = 4096;
 /// nothing but an unfinished line is held back. Bytes that are no UTF-8 pass as they are. A line
 /// of more than [`WINDOW_BYTES`] goes out in parts: each ends before the first place that cannot
 /// be decided without the next 8 KiB, so that no secret is cut in two.
-///
-/// # Errors
-///
-/// Where reading or writing fails.
 pub fn filter(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     let mut window = vec![0; WINDOW_BYTES];
     let mut filled = 0;

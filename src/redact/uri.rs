@@ -55,7 +55,7 @@ pub(super) fn secret(line: Line<'_>, start: usize, from: usize) -> Option<Secret
 }
 
 /// The bytes that may belong to the address.
-fn region<'a>(line: Line<'a>, from: usize) -> &'a [u8] {
+fn region(line: Line<'_>, from: usize) -> &[u8] {
     let rest = line.text.get(from..).unwrap_or_default();
     let rest = rest.get(..LONGEST).unwrap_or(rest);
     let ends = |(n, byte): (usize, &u8)| match byte {
@@ -72,11 +72,8 @@ fn region<'a>(line: Line<'a>, from: usize) -> &'a [u8] {
 }
 
 fn is_web(before: &[u8]) -> bool {
-    let length = before.iter().rev().take(16).take_while(|byte| is_scheme(byte)).count();
+    let is_scheme = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+.-".contains(byte);
+    let length = before.iter().rev().take(16).take_while(is_scheme).count();
     let scheme = before.get(before.len() - length..).unwrap_or_default();
     [&b"http"[..], b"https", b"ws", b"wss"].iter().any(|web| scheme.eq_ignore_ascii_case(web))
-}
-
-fn is_scheme(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+.-".contains(byte)
 }

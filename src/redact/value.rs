@@ -168,7 +168,7 @@ pub(super) fn is_plain(value: &[u8], numbers_too: bool) -> bool {
     const LONGEST_NUMBER: usize = 24;
     let literals = [&b"true"[..], b"false", b"null", b"none", b"nil", b"undefined"];
     let is_number = || {
-        let numeric = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+        let numeric = |byte: &u8| byte.is_ascii_digit() || b"-.".contains(byte);
         value.len() <= LONGEST_NUMBER
             && value.iter().all(numeric)
             && value.iter().any(u8::is_ascii_digit)

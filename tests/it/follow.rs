@@ -1,4 +1,4 @@
-//! The log is written by Python's own RotatingFileHandler and rotates all the time; the exporter is
+//! The log is written by Python's own `RotatingFileHandler` and rotates all the time; the exporter is
 //! killed in between. Every line counts once.
 
 use std::path::Path;
@@ -61,7 +61,7 @@ fn a_storm_of_rotations_and_kills_loses_and_repeats_no_line() {
     }
     let took = start.elapsed();
     let expected = tokens(lines);
-    eventually_within(Duration::from_secs(60), "all lines are counted", || {
+    eventually_within(Duration::from_mins(1), "all lines are counted", || {
         let shown = exporter.scrape();
         let events = shown.sum("mozaiks_log_events_total", &[]);
         let found = shown.sum("mozaiks_agent_prompt_tokens_total", &[]);
@@ -84,5 +84,8 @@ fn a_storm_of_rotations_and_kills_loses_and_repeats_no_line() {
     assert_eq!(unread, 0.0);
     let rotated = std::fs::read_dir(logs.path()).unwrap().count();
     assert!(rotated > 40, "the log did not rotate: {rotated} files");
-    println!("{lines} lines, {kills} kills, {took:?}");
+    #[expect(clippy::print_stdout, reason = "what a longer run by hand is for")]
+    {
+        println!("{lines} lines, {kills} kills, {rotated} files, {took:?}");
+    }
 }

@@ -15,6 +15,8 @@ mod follow;
 mod formats;
 mod kill;
 mod lifecycle;
+mod logging;
+mod redact;
 mod replay;
 mod weather;
 mod witnesses;

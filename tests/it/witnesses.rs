@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::exporter::{Exporter, Launch};
-use crate::support::prometheus::Prometheus;
+use crate::support::prometheus::{Prometheus, Series};
 use crate::support::recorded::{
     FIRST_PROCESS, Figures, SECOND_PROCESS, Truth, View, is_exact, response, root, sums,
 };
@@ -227,7 +227,7 @@ fn orchestrated(mode: &str) {
     }
     // Every increment was seen as one: each series began at 0 under Prometheus' eyes.
     let rises: f64 =
-        prometheus.history("mozaiks_workflow_cost_usd_total").iter().map(|s| s.rise()).sum();
+        prometheus.history("mozaiks_workflow_cost_usd_total").iter().map(Series::rise).sum();
     assert!(is_exact(rises, cost), "{rises}, not {cost}");
 
     let by = |label: &str, metric: &str, truth: &[(&str, f64)]| {

@@ -12,9 +12,16 @@ use crate::sources::follow::{CaughtUp, Desk, tell};
 use crate::sources::tail::{Chunk, Line, Options, Tail};
 
 /// Files in a folder of logs that are somebody else's, or hold the lines of others once more:
-/// AG2's own log under both its names, transcripts, and what the service manager caught.
-const NOT_OURS: [&str; 5] =
-    ["ag2_runtime.log", "autogen_file.log", "agent_conversations.log", "app.log", "app-error.log"];
+/// AG2's own log under both its names, transcripts, what the service manager caught, and the tools'
+/// log, which says in a form of its own what stands in the main log.
+const NOT_OURS: [&str; 6] = [
+    "ag2_runtime.log",
+    "autogen_file.log",
+    "agent_conversations.log",
+    "app.log",
+    "app-error.log",
+    "tools.log",
+];
 /// The reader's part of a bookmark's key.
 const READER: &str = "files";
 
