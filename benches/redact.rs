@@ -94,7 +94,6 @@ const ADVERSARIAL: &[&str] = &[
     "token=,a=",
     "-----BEGIN PRIVATE KEY-----",
     "-----BEGIN PRIVATE KEY-----\"",
-    "-----BEGIN PRIVATE KEY-----\n",
     "{\"a\":",
     "key",
     " --password",
@@ -103,4 +102,10 @@ const ADVERSARIAL: &[&str] = &[
 #[divan::bench(args = ADVERSARIAL, sample_count = 3)]
 fn adversarial(bencher: Bencher<'_, '_>, piece: &str) {
     measure(bencher, &repeated(piece));
+}
+
+/// Private keys that begin on each line and never end.
+#[divan::bench(sample_count = 3)]
+fn private_keys_begun(bencher: Bencher<'_, '_>) {
+    measure(bencher, &repeated("-----BEGIN PRIVATE KEY-----\n"));
 }

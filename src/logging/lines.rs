@@ -231,6 +231,6 @@ mod tests {
         let (first, second) = text.split_once('\n').unwrap();
         assert!(first.starts_with("2026-11-24 06:10:07 ⚠️ WARNING [logging::lines::tests] src/"));
         assert!(first.ends_with(" poll"), "{first}");
-        assert_eq!(second, "  it is away url=mongodb://u:***@h odd=a\\u{1b}[31mb\\nc\n");
+        assert_eq!(second, "  it is away odd=a\\u{1b}[31mb\\nc url=mongodb://u:***@h\n");
     }
 }

@@ -226,8 +226,8 @@ fn filtered(text: &[u8], step: usize) -> Vec<u8> {
 #[test]
 fn secrets_at_the_border_of_the_window_are_found() {
     let secret = "sk-abcdEFGH1234abcdEFGH1234";
-    for before in [0, 1, 8, 20, 30, 64, 8192 - 40, 8192, 8192 + 30, 16384] {
-        for (left, right) in [(" ", " "), (" \"api_key\": \"", "\", "), ("password='", "' ")] {
+    for before in [0, 20, 64, 8192 - 20, 8192, 16384] {
+        for (left, right) in [(" ", " "), (" \"api_key\": \"", "\", ")] {
             let mut line = "x ".repeat((WINDOW_BYTES - before) / 2);
             line.push_str(left);
             line.push_str(secret);
@@ -254,6 +254,26 @@ fn a_secret_that_is_larger_than_the_window_goes() {
 fn bytes_that_are_no_text_pass() {
     let bytes = b"\xff\xfe token=\xffabc\xfe \x80\npassword=x\n\xc3";
     assert_eq!(filtered(bytes, 3), b"\xff\xfe token=*** \x80\npassword=***\n\xc3");
+}
+
+#[test]
+fn what_random_texts_found() {
+    for text in [
+        "Bearer password&pass-----BEGIN PRIVATE KEY-----://Bearer ",
+        "hooks.slack.com/services/,Bearer ://",
+        "hooks.slack.com/services/<xoxb------BEGIN PRIVATE KEY-----passwordpassword",
+        "-----BEGIN PRIVATE KEY-----\nhooks.slack.com/services/: dXNlcjpwYXNzABCDEFGH12345678",
+        "-----BEGIN PRIVATE KEY-----\npassword=.",
+        "-----BEGIN PRIVATE KEY-----\nabcd1234\"dXNlcjpwYXNzdXNlcjpwYXNzpassword",
+        "]Bearer {'\"://",
+        "Authorization%3D.Bearer =: ",
+        "%3Dpassword://://://@",
+    ] {
+        let once = redact(text).into_owned();
+        assert_eq!(redact(&once), once, "of {text}");
+    }
+    let listed = r#"["Authorization={\\"]"#;
+    assert!(serde_json::from_str::<Value>(&redact(listed)).is_ok(), "{}", redact(listed));
 }
 
 /// Pieces that mean something to the pass, in any order.

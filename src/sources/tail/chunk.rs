@@ -1,6 +1,6 @@
 //! What is handed out at once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     pub(super) content: Content,
-    /// The file, under the name that it had when it was last seen.
+    /// The file, under the name that it had when it was last seen. Empty where there are no lines.
     pub path: PathBuf,
     /// The lines lay there when the tail was started for the very first time.
     pub prior: bool,
@@ -66,11 +66,6 @@ impl Chunk {
             // Paid for while it was searched.
             Content::TooLong { .. } => 0,
         }
-    }
-
-    /// The file's path; empty where there are no lines.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -14,6 +14,8 @@ use super::rotation::Age;
 
 /// Folders that globs may name.
 const MAX_FOLDERS: usize = 1000;
+/// Names that are read at once. Far more than files are followed.
+const MAX_NAMES: usize = 20_000;
 /// So often names are read again until two readings agree: rotation may be under way.
 const READINGS: usize = 10;
 
@@ -153,6 +155,11 @@ fn list(
         let base = folder.join(OsStr::from_bytes(base));
         if exclude.contains(&base) {
             continue;
+        }
+        if names.len() >= MAX_NAMES {
+            let problem = format!("more than {MAX_NAMES} files match");
+            listing.problems.push((folder.to_owned(), problem));
+            return;
         }
         let path = folder.join(&name);
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());

@@ -35,6 +35,7 @@ pub(super) enum Taken {
 }
 
 /// All followed files.
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) options: Options,
@@ -47,6 +48,8 @@ pub(super) struct Follower {
     /// The very first start: what is there now is prior.
     pub(super) is_first: bool,
     pub(super) has_looked: bool,
+    /// How often we looked.
+    pub(super) looks: u64,
     /// Something changed under our hands: look again soon.
     pub(super) again: bool,
     /// Where to wait for more.
@@ -83,6 +86,7 @@ impl Follower {
             next_key: 1,
             is_first: kept.is_empty(),
             has_looked: false,
+            looks: 0,
             again: false,
             folders: BTreeSet::new(),
             counters: Counters::default(),
@@ -196,6 +200,10 @@ impl Follower {
         match result {
             Ok((file, outcome)) => {
                 track.recover();
+                // Nobody will find out what became of a file that is gone.
+                if outcome == Outcome::Changed && !track.is_live() {
+                    return Some(Outcome::Nothing);
+                }
                 if is_held {
                     track.file = Some(file);
                 }
@@ -272,7 +280,7 @@ impl Follower {
 
     /// What cannot be looked at or read now.
     pub(super) fn problems(&self) -> Vec<Problem> {
-        let files = self.tracks.values().filter_map(|track| {
+        let files = self.tracks.values().filter(|track| track.is_live()).filter_map(|track| {
             let error = track.failed.clone()?;
             Some(Problem { path: track.path.clone(), error })
         });

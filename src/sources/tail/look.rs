@@ -4,25 +4,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tracing::{info, warn};
 
 use super::discover::{Found, Listing, discover};
 use super::follower::{Follower, MAX_FILES};
-use super::place::{Content, FileId, is_prefix, last_line};
-use super::reconcile::{Fate, Left, may_be_copy, reconcile};
+use super::place::{Content, FileId, last_line};
+use super::reconcile::{Fate, Left, reconcile};
 use super::rotation::Age;
 use super::track::{Standing, Track};
 
 /// So often names and files are read again where they change while we look.
 const ATTEMPTS: usize = 4;
-/// Files that are held open.
+/// Files that are held open. With those that are opened while we look, far below the 1,024 that a
+/// process may open where nobody allowed it more.
 const MAX_HELD: usize = 256;
-/// A place is forgotten when its file has been gone for so long while others lie in its folder.
-const FORGET_AFTER: Duration = Duration::from_secs(600);
-/// Places that are remembered, those of files that are gone included.
-const MAX_PLACES: usize = 2 * MAX_FILES;
+/// Files that are open at once while we look, besides.
+const MAX_OPENED: usize = 128;
 
 /// Files that were opened while we look.
 struct Opened {
@@ -34,6 +33,9 @@ struct Opened {
 
 impl Opened {
     fn get(&mut self, at: usize, found: &Found) -> Result<&(File, u64), &io::Error> {
+        if self.files.len() >= MAX_OPENED && !self.files.contains_key(&at) {
+            self.files.retain(|_, result| result.is_err());
+        }
         let opener = self.opener;
         let has_moved = &mut self.has_moved;
         let entry = self.files.entry(at).or_insert_with(|| {
@@ -48,6 +50,10 @@ impl Opened {
             result
         });
         entry.as_ref()
+    }
+
+    fn get_if_open(&self, at: usize) -> Option<&(File, u64)> {
+        self.files.get(&at)?.as_ref().ok()
     }
 }
 
@@ -82,16 +88,10 @@ impl Follower {
     }
 
     fn fates(&self, found: &[Found], opened: &mut Opened) -> Vec<(u64, Fate)> {
-        let left = |(key, track): (&u64, &'_ Track)| (*key, track.is_live());
-        let keys: Vec<_> = self.tracks.iter().map(left).collect();
-        let left: Vec<_> = keys
+        let left: Vec<_> = self
+            .tracks
             .iter()
-            .zip(self.tracks.values())
-            .map(|((key, is_live), track)| Left {
-                key: *key,
-                place: &track.place,
-                is_live: *is_live,
-            })
+            .map(|(key, track)| Left { key: *key, place: &track.place, is_live: track.is_live() })
             .collect();
         let tracks: Vec<_> = self.tracks.values().collect();
         let fates =
@@ -99,7 +99,7 @@ impl Follower {
                 (Some(track), Some(of_file)) => compare(track, of_file, file, opened),
                 _ => Content::Unknown,
             });
-        keys.into_iter().map(|(key, _)| key).zip(fates).collect()
+        self.tracks.keys().copied().zip(fates).collect()
     }
 
     fn bring_up_to_date(
@@ -128,6 +128,7 @@ impl Follower {
         }
         self.hold(opened, &found);
         self.see_lost(now);
+        self.glimpse();
         self.tell_copies(&found);
         self.forget(now);
         self.arrange();
@@ -155,7 +156,6 @@ impl Follower {
                         info!(path = %track.path.display(), "a followed file was cut");
                     }
                 }
-                return;
             }
             Fate::Stays(at) | Fate::SetBack(at) | Fate::Moves(at) | Fate::Consumed(at) => {
                 let Some(file) = found.get(at) else { return };
@@ -172,17 +172,17 @@ impl Follower {
                     self.counters.rotations += 1;
                 }
                 track.see(file, now);
-                if let Ok((open, size)) = opened.get_if_open(at) {
+                if let Some((_, size)) = opened.get_if_open(at) {
                     track.see_size(*size, now);
                     track.note_verified(file, SystemTime::now());
-                    let result = if matches!(fate, Fate::SetBack(_) | Fate::Consumed(_)) {
-                        self.counters.truncations += u64::from(matches!(fate, Fate::SetBack(_)));
-                        track.go_to_end(open)
-                    } else {
-                        track.extend_head(open)
-                    };
-                    if let Err(error) = result {
-                        track.fail(&error);
+                }
+                if matches!(fate, Fate::SetBack(_) | Fate::Consumed(_)) {
+                    self.counters.truncations += u64::from(matches!(fate, Fate::SetBack(_)));
+                    match opened.get(at, file) {
+                        Ok((open, _)) => {
+                            track.go_to_end(open).unwrap_or_else(|error| track.fail(&error));
+                        }
+                        Err(error) => track.fail(error),
                     }
                 }
                 let moved = !matches!(fate, Fate::Stays(_))
@@ -201,17 +201,17 @@ impl Follower {
         let result = match opened.get(at, file) {
             Ok((open, size)) => {
                 track.see_size(*size, now);
-                let size = track.size;
                 let skips = self.is_first && self.skips_backlog();
                 let start = match file.age {
                     _ if !skips => Ok(0),
                     // The rest of a line that is being written is not half a line.
-                    Age::Current => last_line(open, size, longest),
-                    _ => Ok(size),
+                    Age::Current => last_line(open, *size, longest),
+                    _ => Ok(*size),
                 };
                 start.and_then(|start| {
                     track.place.offset = start;
-                    track.place.take_prints(open, size)
+                    track.place.border = if self.is_first { *size } else { 0 };
+                    track.place.take_prints(open)
                 })
             }
             // It will be found again under another name.
@@ -230,6 +230,7 @@ impl Follower {
             track.fail(&error);
         }
         if self.is_first {
+            // Also where it could not be opened.
             track.place.border = track.size;
         }
         let key = self.admit(track);
@@ -245,11 +246,11 @@ impl Follower {
         let mut held = self.tracks.values().filter(|track| track.file.is_some()).count();
         for track in self.tracks.values_mut().filter(|track| track.is_live()) {
             let is_wanted = track.age == Age::Current || track.behind() > 0;
-            if !is_wanted {
-                held -= usize::from(track.file.take().is_some());
+            if track.file.is_some() && is_wanted {
                 continue;
             }
-            if track.file.is_some() {
+            if !is_wanted {
+                held -= usize::from(track.file.take().is_some());
                 continue;
             }
             let at = by_id.get(&track.place.id).copied();
@@ -273,179 +274,7 @@ impl Follower {
         }
     }
 
-    /// Files that are gone may be held open, and may still grow.
-    fn see_lost(&mut self, now: Instant) {
-        let live: HashSet<FileId> =
-            self.tracks.values().filter(|t| t.is_live()).map(|t| t.place.id).collect();
-        let mut superseded = Vec::new();
-        for (key, track) in &mut self.tracks {
-            let Standing::Lost(since) = track.standing else { continue };
-            if live.contains(&track.place.id) {
-                track.file = None;
-                if track.place.twin.is_some() {
-                    superseded.push(*key);
-                }
-            }
-            if let Some(size) = track.file.as_ref().and_then(|file| file.metadata().ok()) {
-                track.see_size(size.len(), now);
-            }
-            let is_read = track.size <= track.place.offset;
-            if is_read && now.saturating_duration_since(since) >= self.limits.last_line_after {
-                track.file = None;
-            }
-        }
-        superseded.into_iter().for_each(|key| self.dismiss(key));
-    }
-
-    /// Finds copies of files that are still there: they are told by their originals.
-    fn tell_copies(&mut self, found: &[Found]) {
-        let by_id: HashMap<FileId, &Found> = found.iter().map(|found| (found.id, found)).collect();
-        let current: HashMap<&str, u64> = self
-            .tracks
-            .iter()
-            .filter(|(_, track)| track.is_current())
-            .map(|(key, track)| (track.place.base.as_str(), *key))
-            .collect();
-        let candidates: Vec<(u64, u64)> = self
-            .tracks
-            .iter()
-            .filter(|(_, track)| track.is_live() && track.age != Age::Current)
-            .filter_map(|(key, track)| {
-                let original = match track.place.twin {
-                    Some(twin) => twin,
-                    None if track.place.offset > 0 || track.size == 0 => return None,
-                    None => {
-                        let original = *current.get(track.place.base.as_str())?;
-                        let id = self.tracks.get(&original)?.place.id;
-                        let is_possible = may_be_copy(by_id.get(&track.place.id)?, by_id.get(&id)?);
-                        is_possible.then_some(original)?
-                    }
-                };
-                Some((*key, original))
-            })
-            .collect();
-        for track in self.tracks.values_mut() {
-            track.undecided = false;
-        }
-        for (copy, original) in candidates {
-            self.tell_copy(copy, original);
-        }
-    }
-
-    fn tell_copy(&mut self, copy: u64, original: u64) {
-        let Some(mut track) = self.tracks.remove(&copy) else { return };
-        let was_twin = track.place.twin.is_some();
-        let before = track.place.clone();
-        match self.tracks.get(&original) {
-            // Its original is gone for good: from here on it speaks for itself.
-            None => track.place.twin = None,
-            Some(other) if other.is_live() => {
-                let is_same = was_twin && track.size == track.place.offset;
-                match if is_same { Ok(Some(true)) } else { self.is_copy(&track, other) } {
-                    Ok(Some(true)) if is_same => {}
-                    Ok(Some(true)) => {
-                        track.place.twin = Some(original);
-                        let result = match track.file.take() {
-                            Some(file) => track.go_to_end(&file),
-                            None => self.open(&track).and_then(|file| match file {
-                                Some(file) => track.go_to_end(&file),
-                                None => Err(io::ErrorKind::NotFound.into()),
-                            }),
-                        };
-                        if let Err(error) = result {
-                            track.fail(&error);
-                        }
-                    }
-                    Ok(Some(false)) if was_twin => track.restart(),
-                    Ok(Some(false)) => {}
-                    Ok(None) => {
-                        track.undecided = !was_twin;
-                        self.again = true;
-                    }
-                    Err(error) => track.fail(&error),
-                }
-            }
-            Some(_) => {}
-        }
-        let has_changed = before != track.place;
-        self.tracks.insert(copy, track);
-        if has_changed {
-            self.keep(copy);
-        }
-    }
-
-    /// `None` where another file has the name now.
-    fn open(&self, track: &Track) -> io::Result<Option<File>> {
-        let file = match &track.file {
-            Some(file) => file.try_clone()?,
-            None => (self.opener)(&track.path)?,
-        };
-        let is_it = FileId::of(&file.metadata()?) == track.place.id;
-        Ok(Some(file).filter(|_| is_it))
-    }
-
-    /// Whether a file holds what its original holds. `None` where that cannot be said now.
-    fn is_copy(&self, copy: &Track, original: &Track) -> io::Result<Option<bool>> {
-        let Some(one) = self.open(copy)? else { return Ok(None) };
-        // Where the original cannot be read, it does not speak for anyone.
-        let two = match self.open(original) {
-            Ok(Some(two)) => two,
-            Ok(None) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(_) => return Ok(Some(false)),
-        };
-        let is_prefix = is_prefix((&one, copy.size), (&two, two.metadata()?.len()))?;
-        if is_prefix == Some(false) {
-            // Unless the original has just been cut.
-            let size = two.metadata()?.len();
-            if !matches!(original.place.compare(&two, size)?, Content::Same { .. }) {
-                return Ok(None);
-            }
-        }
-        Ok(is_prefix)
-    }
-
-    /// Forgets files that are gone.
-    fn forget(&mut self, now: Instant) {
-        let folder = |track: &Track| Path::new(&track.place.base).parent().map(Path::to_owned);
-        let alive: HashSet<PathBuf> =
-            self.tracks.values().filter(|track| track.is_live()).filter_map(folder).collect();
-        let mut lost = Vec::new();
-        let mut forgotten = Vec::new();
-        for (key, track) in &self.tracks {
-            let Standing::Lost(since) = track.standing else { continue };
-            // An empty folder may be a disk that is not mounted.
-            let is_alive = folder(track).is_some_and(|folder| alive.contains(&folder));
-            let is_over = is_alive && now.saturating_duration_since(since) >= FORGET_AFTER;
-            if track.file.is_none() && (is_over || !track.is_worth_keeping()) {
-                forgotten.push(*key);
-            } else {
-                lost.push((since, *key));
-            }
-        }
-        lost.sort_unstable();
-        let count = self.tracks.len() - forgotten.len();
-        let too_many = count.saturating_sub(MAX_PLACES);
-        forgotten.extend(lost.into_iter().take(too_many).map(|(_, key)| key));
-        forgotten.into_iter().for_each(|key| self.dismiss(key));
-    }
-
-    /// Puts the files of each family into the order in which they are read.
-    fn arrange(&mut self) {
-        let mut families: BTreeMap<&str, Vec<(bool, &Age, u64)>> = BTreeMap::new();
-        for (key, track) in &self.tracks {
-            if (track.is_live() && track.place.twin.is_none()) || track.file.is_some() {
-                let family = families.entry(&track.place.base).or_default();
-                family.push((track.is_live(), &track.age, *key));
-            }
-        }
-        let order = families.into_values().map(|mut family| {
-            family.sort();
-            family.into_iter().map(|(.., key)| key).collect()
-        });
-        self.order = order.collect();
-    }
-
+    /// Says once what cannot be looked for.
     fn note_problems(&mut self, problems: Vec<(PathBuf, String)>) {
         let problems: BTreeMap<_, _> = problems.into_iter().collect();
         for (path, error) in &problems {
@@ -459,12 +288,6 @@ impl Follower {
             info!(path = %path.display(), "log files can be looked for again");
         }
         self.listing_problems = problems;
-    }
-}
-
-impl Opened {
-    fn get_if_open(&self, at: usize) -> Result<&(File, u64), ()> {
-        self.files.get(&at).and_then(|result| result.as_ref().ok()).ok_or(())
     }
 }
 

@@ -39,12 +39,14 @@
 //!   to its end; that keeps its disk space until then.
 //! * A copy under a name of its own (`cp X.log Y.log`) is a file of its own.
 //! * A line is what ends in `\n`. A file that was rotated away without one at its end is given
-//!   [five seconds](follower) to get it; then what is there is a line, and what comes after another.
+//!   five seconds to get it; then what is there is a line, and what comes after another. A line that
+//!   was too long but had not ended is searched anew after a restart.
 //! * Of more than 1,000 files the current ones and the youngest are followed.
 //! * A place is forgotten ten minutes after its file is gone, if other followed files lie in its
 //!   folder (else the disk may not be mounted), or when 2,000 are known.
 
 mod chunk;
+mod copies;
 mod discover;
 mod follower;
 mod look;
@@ -56,6 +58,7 @@ mod rotation;
 #[cfg(test)]
 mod tests;
 mod track;
+mod upkeep;
 mod watch;
 
 use std::path::PathBuf;
@@ -71,7 +74,8 @@ use watch::{Events, Watches};
 
 /// While something is written all the time, files are looked at no more often.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// No more than this share of the time is spent on looking (one twentieth).
+/// No more than this share of the time is spent on looking (one twentieth), if that leaves a look
+/// in [`Options::look_every`].
 const SHARE: u32 = 20;
 /// While there is much to read, other files are looked at so often.
 const LOOK_WHILE_READING: Duration = Duration::from_secs(1);
@@ -296,7 +300,8 @@ impl Tail {
         let needs_clock = engine.watches.needs_clock() || self.events.is_none();
         let every = if needs_clock { self.poll_every } else { self.look_every };
         let last = self.last_look.unwrap_or_else(Instant::now);
-        let earliest = last + SHORTEST_PAUSE.max(engine.took.saturating_mul(SHARE));
+        let share = engine.took.saturating_mul(SHARE).min(self.look_every);
+        let earliest = last + SHORTEST_PAUSE.max(share);
         let mut latest = last + every;
         if let Some(at) = engine.follower.wake_at() {
             latest = latest.min(Instant::from_std(at));
@@ -324,7 +329,7 @@ impl Tail {
         }
         let now = Instant::now();
         let since = now.checked_sub(BURST).unwrap_or(now);
-        let seconds = bytes.min(1 << 40) as f64 / self.max_bytes_per_second as f64;
-        self.paid_at = self.paid_at.max(since) + Duration::from_secs_f64(seconds.min(3600.0));
+        let micros = bytes.saturating_mul(1_000_000) / self.max_bytes_per_second;
+        self.paid_at = self.paid_at.max(since) + Duration::from_micros(micros);
     }
 }

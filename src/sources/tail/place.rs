@@ -8,7 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-/// The beginning of a file by which it is known, at most.
+/// The beginning of a file by which it is known, at most. Never more than was handed out, so that a
+/// copy that was made before more was written is known, too.
 pub(super) const HEAD_BYTES: u64 = 1024;
 /// What stands before the place where we are, by which the place is known, at most.
 pub(super) const TRAIL_BYTES: u64 = 256;
@@ -61,7 +62,7 @@ impl Print {
     }
 
     /// Whether these bytes begin with what was printed.
-    fn begins(&self, bytes: &[u8]) -> bool {
+    pub(super) fn begins(&self, bytes: &[u8]) -> bool {
         let count = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         bytes.get(..count).is_some_and(|bytes| Self::of(bytes) == *self)
     }
@@ -129,6 +130,11 @@ impl Place {
         self.head.bytes + self.trail.bytes
     }
 
+    /// It says no more than that a file was there.
+    pub(super) fn is_void(&self) -> bool {
+        self.offset == 0 && self.border == 0 && self.twin.is_none()
+    }
+
     /// Compares the place with a file of that size.
     pub(super) fn compare(&self, file: &File, size: u64) -> io::Result<Content> {
         if size < self.head.bytes {
@@ -149,20 +155,17 @@ impl Place {
         Ok(Content::Same { verified: self.strength() })
     }
 
-    /// Takes the prints of a file that is known to be this one.
-    pub(super) fn take_prints(&mut self, file: &File, size: u64) -> io::Result<()> {
-        if self.head.bytes < size.min(HEAD_BYTES) {
-            self.head = Print::of(&read(file, 0, size.min(HEAD_BYTES))?);
+    /// Takes the prints of a file that is known to be this one: of what was handed out or is known
+    /// to be prior, for nothing else needs to be known again.
+    pub(super) fn take_prints(&mut self, file: &File) -> io::Result<()> {
+        let head = self.offset.max(self.border).min(HEAD_BYTES);
+        if self.head.bytes != head {
+            self.head = Print::of(&read(file, 0, head)?);
         }
-        self.trail = trail(file, self.offset)?;
+        let count = self.offset.min(TRAIL_BYTES);
+        self.trail = Print::of(&read(file, self.offset - count, count)?);
         Ok(())
     }
-}
-
-/// The print of what stands before an offset.
-pub(super) fn trail(file: &File, offset: u64) -> io::Result<Print> {
-    let count = offset.min(TRAIL_BYTES);
-    Ok(Print::of(&read(file, offset - count, count)?))
 }
 
 /// Reads so many bytes, or as many as there are.
@@ -230,10 +233,10 @@ mod tests {
     }
 
     fn place(bytes: &[u8], offset: u64) -> Place {
-        let (file, size) = file(bytes);
+        let (file, _) = file(bytes);
         let mut place = Place::new("x".to_owned(), FileId { dev: 1, ino: 2 }, None);
         place.offset = offset;
-        place.take_prints(&file, size).unwrap();
+        place.take_prints(&file).unwrap();
         place
     }
 

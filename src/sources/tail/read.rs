@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::chunk::Content as Lines;
-use super::place::{self, Content};
+use super::place::{self, Content, HEAD_BYTES, Print};
 use super::rotation::Age;
 use super::track::{Standing, Track};
 
@@ -49,10 +49,12 @@ pub(super) fn read_on(
         return Ok(Outcome::Changed);
     }
     // A sibling is read no further than it was seen: what was added since may be a copy of a file
-    // that is being read. The current file may be read as far as it goes.
-    let is_sibling = track.is_live() && track.age != Age::Current;
-    let size = if is_sibling { length.min(track.size) } else { length };
-    if !is_sibling {
+    // that is being read. So is a file that was not read before: it may have been cut, and then its
+    // copy comes first. All others may be read as far as they go.
+    let is_new = track.place.strength() == 0;
+    let is_limited = track.is_live() && (track.age != Age::Current || is_new);
+    let size = if is_limited { length.min(track.size) } else { length };
+    if !is_limited {
         track.see_size(size, now);
     }
     let searched_to = offset + track.searched;
@@ -77,6 +79,13 @@ pub(super) fn read_on(
     } else {
         Outcome::Searched { bytes: bytes.len() as u64 }
     })
+}
+
+/// Looks how a file begins of which nothing was read yet, so that reading knows it again.
+pub(super) fn glimpse(track: &mut Track, file: &File) -> io::Result<()> {
+    let count = if track.place.strength() == 0 { track.size.min(HEAD_BYTES) } else { 0 };
+    track.glimpse = Print::of(&place::read(file, 0, count)?);
+    Ok(())
 }
 
 /// Where the last whole line ends that is to be handed out with the first, and whether these
@@ -139,12 +148,15 @@ fn hand_out(
 ) -> io::Result<Outcome> {
     let mut next = track.place.clone();
     next.offset += bytes;
-    next.take_prints(file, track.size.max(next.offset))?;
+    next.take_prints(file)?;
     let length = file.metadata()?.len();
-    if !matches!(track.place.compare(file, length)?, Content::Same { .. }) || length < next.offset {
+    let is_same = matches!(track.place.compare(file, length)?, Content::Same { .. })
+        && track.glimpse.begins(&place::read(file, 0, track.glimpse.bytes)?);
+    if !is_same || length < next.offset {
         return Ok(Outcome::Changed);
     }
     track.place = next;
+    track.glimpse = Print::default();
     track.searched = 0;
     Ok(Outcome::Lines { lines, prior, bytes })
 }
@@ -203,9 +215,9 @@ mod tests {
         let mut reading = Reading::of(b"a\nb\nlong line\nc\nmuch too long a line\n\nd\nhalf");
         let lines = ["a\nb\n", "long line\n", "c\n", "[20]", "\nd\n"];
         assert_eq!(reading.all(), lines);
-        reading.file.write_all_at(b" a line\ne", 42).unwrap();
+        reading.file.write_all_at(b" a line\ne", 44).unwrap();
         assert_eq!(reading.all(), ["half a line\n"]);
-        assert_eq!(reading.track.place.offset, 50);
+        assert_eq!(reading.track.place.offset, 52);
     }
 
     #[test]
@@ -214,6 +226,8 @@ mod tests {
         assert_eq!(reading.read(), Outcome::Searched { bytes: 4 });
         assert_eq!(reading.read(), Outcome::Nothing);
         reading.file.write_all_at(b" of", 4).unwrap();
+        assert_eq!(reading.read(), Outcome::Nothing, "it was not seen to have grown");
+        reading.track.size = 7;
         assert_eq!(reading.read(), Outcome::Searched { bytes: 3 });
         assert_eq!(reading.track.place.offset, 0);
     }

@@ -20,7 +20,6 @@ use std::collections::HashMap;
 
 use super::discover::Found;
 use super::place::{Content, FileId, Place, STRONG_BYTES};
-use super::rotation::Age;
 
 /// What became of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +79,7 @@ pub(super) fn reconcile(
         }
     }
     for place in 0..left.len() {
-        if !matches!(fates[place], Fate::Cut | Fate::Lost) || left[place].place.head.bytes == 0 {
+        if !matches!(fates[place], Fate::Cut | Fate::Lost) {
             continue;
         }
         let is_cut = fates[place] == Fate::Cut;
@@ -88,16 +87,20 @@ pub(super) fn reconcile(
         let mut candidates: Vec<usize> = (0..found.len())
             .filter(|&file| found[file].base == left[place].place.base)
             .filter(|&file| {
-                // A file that is known as a copy of this very place is free to be it.
-                let twin = taken[file].and_then(|other| left[other].place.twin);
-                taken[file].is_none() || twin == Some(left[place].key)
+                // A file is free if it is known as a copy of this very place, or not known at all.
+                let of_other = taken[file].map(|other| left[other].place);
+                of_other.is_some_and(|other| other.twin == Some(left[place].key))
+                    || left[place].place.head.bytes > 0 && of_other.is_none_or(Place::is_void)
             })
             .filter(|&file| original.is_none_or(|original| may_be_copy(&found[file], original)))
             .collect();
         candidates.sort_by(|one, two| found[*two].age.cmp(&found[*one].age));
         for file in candidates {
-            let is_twin = taken[file].is_some();
-            let trusted = is_cut || is_twin || found[file].id.ino == left[place].place.id.ino;
+            let is_twin =
+                taken[file].is_some_and(|other| left[other].place.twin == Some(left[place].key));
+            let is_same_inode = found[file].id.ino == left[place].place.id.ino
+                && !left[place].place.is_another(found[file].born);
+            let trusted = is_cut || is_twin || is_same_inode;
             fates[place] = match content(place, file) {
                 Content::Same { verified } if trusted || verified >= STRONG_BYTES => {
                     Fate::Moves(file)
@@ -134,17 +137,18 @@ fn same_inode(left: &Left<'_>, found: &Found, file: usize, content: Content) -> 
     }
 }
 
-/// Whether a file can be a copy that was made of another to rotate it: an old name, and younger.
+/// Whether a file can be a copy that was made of another to rotate it: an older name, but not made before.
+/// File systems tell births by the tick, so the two may be equal.
 pub(super) fn may_be_copy(copy: &Found, original: &Found) -> bool {
     copy.base == original.base
-        && copy.age != Age::Current
-        && original.age == Age::Current
-        && copy.born.zip(original.born).is_none_or(|(copy, original)| copy > original)
+        && copy.age < original.age
+        && copy.born.zip(original.born).is_none_or(|(copy, original)| copy >= original)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::tail::rotation::Age;
     use std::path::PathBuf;
 
     const SAME: Content = Content::Same { verified: STRONG_BYTES };
@@ -154,6 +158,7 @@ mod tests {
     fn place(ino: u64, born: Option<u64>) -> Place {
         let mut place = Place::new("x".to_owned(), FileId { dev: 1, ino }, born);
         place.head = super::super::place::Print::of(b"something");
+        place.offset = 9;
         place
     }
 

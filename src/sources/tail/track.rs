@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use tracing::{info, warn};
 
 use super::discover::Found;
-use super::place::{HEAD_BYTES, Place, Print, read};
+use super::place::{Place, Print};
 use super::rotation::Age;
 
 /// A file that was changed so recently can be changed again without a new time.
@@ -28,6 +28,7 @@ pub(super) enum Standing {
 }
 
 /// One followed file.
+#[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) place: Place,
@@ -36,10 +37,14 @@ pub(super) struct Track {
     pub(super) path: PathBuf,
     /// How large it was when last seen.
     pub(super) size: u64,
+    /// Which look saw it last, and where it stood then among the files of its family.
+    pub(super) rank: (u64, usize),
     /// When it was last seen to have grown.
     pub(super) grew: Instant,
     /// Held open where more may come, so that it can be read to its end when it is deleted.
     pub(super) file: Option<File>,
+    /// How a file begins of which nothing was handed out yet.
+    pub(super) glimpse: Print,
     /// So many bytes after the offset hold no newline.
     pub(super) searched: u64,
     /// Size and time of the last change when the content was last compared with the place.
@@ -50,6 +55,8 @@ pub(super) struct Track {
     pub(super) may_retry: bool,
     /// It may be a copy of another file; that must be clear before it is read.
     pub(super) undecided: bool,
+    /// There is a copy of it that leaves the telling to it.
+    pub(super) has_twin: bool,
     /// How large it was when we first looked.
     pub(super) goal: u64,
     /// The place was handed out to be kept.
@@ -65,13 +72,16 @@ impl Track {
             standing: Standing::Kept,
             age: Age::Current,
             size: 0,
+            rank: (0, 0),
             grew: now,
             file: None,
+            glimpse: Print::default(),
             searched: 0,
             verified: None,
             failed: None,
             may_retry: false,
             undecided: false,
+            has_twin: false,
             goal: 0,
             is_kept: true,
         }
@@ -118,7 +128,7 @@ impl Track {
 
     /// The place would be another one for a file of which nothing is known.
     pub(super) fn is_worth_keeping(&self) -> bool {
-        self.place.offset > 0 || self.place.border > 0 || self.place.twin.is_some()
+        !self.place.is_void() || self.has_twin
     }
 
     /// It cannot be read, and nothing says that this has changed.
@@ -155,6 +165,7 @@ impl Track {
     pub(super) fn restart(&mut self) {
         self.place.offset = 0;
         self.place.twin = None;
+        self.place.head = Print::default();
         self.place.trail = Print::default();
         self.searched = 0;
     }
@@ -165,16 +176,7 @@ impl Track {
         self.place.border = self.place.border.min(self.size);
         self.searched = 0;
         self.place.head = Print::default();
-        self.place.take_prints(file, self.size)
-    }
-
-    /// Prints more of the head, where there is more of it.
-    pub(super) fn extend_head(&mut self, file: &File) -> io::Result<()> {
-        let size = self.size.min(HEAD_BYTES);
-        if self.place.head.bytes < size {
-            self.place.head = Print::of(&read(file, 0, size)?);
-        }
-        Ok(())
+        self.place.take_prints(file)
     }
 
     /// Notes that it cannot be read, and says it once.

@@ -329,3 +329,23 @@ fn what_is_behind_is_known() {
     assert_eq!(folder.follower().bytes_behind(), 4);
     assert!(folder.follower().is_caught_up());
 }
+
+#[test]
+fn many_files_are_followed_without_holding_them_all_open() {
+    let open_files = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut folder = Folder::new();
+    folder.follow(&["*.log"]);
+    for number in 0..600 {
+        folder.append(&format!("{number}.log"), format!("{number}\n"));
+    }
+    let before = open_files();
+    assert_eq!(folder.read().len(), 600);
+    // Other tests open files meanwhile.
+    assert!(open_files() < before + 400, "{} open, {before} before", open_files());
+    folder.kill();
+    folder.append("599.log", "more\n");
+    folder.append("300.log", "more\n");
+    assert_eq!(folder.read(), ["more", "more"]);
+    folder.append("599.log", "and more\n");
+    assert_eq!(folder.read(), ["and more"]);
+}
