@@ -1,5 +1,6 @@
 //! Parses, loads, runs; says why not.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -21,11 +22,7 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Nothing can be done about a closed terminal.
-            error.print().ok();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
-        }
+        Err(error) => return say_usage(&error),
     };
     match cli.command {
         Some(Command::Demo(args)) => run_demo(&args),
@@ -34,6 +31,18 @@ fn main() -> ExitCode {
         Some(Command::Serve(args)) => run_serve(&args),
         None => run_serve(&cli.serve),
     }
+}
+
+/// Prints help, the version, or what is wrong with the command line, which may hold a password.
+fn say_usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    // Nothing can be done about a closed terminal.
+    match redact::redact(&text) {
+        Cow::Borrowed(_) => error.print().ok(),
+        Cow::Owned(text) if error.use_stderr() => write!(std::io::stderr(), "{text}").ok(),
+        Cow::Owned(text) => write!(std::io::stdout(), "{text}").ok(),
+    };
+    ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
 }
 
 fn run_serve(args: &ServeArgs) -> ExitCode {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::ledger::{Chat, Ledger, Phase, Runtime};
 use crate::metrics::UserPolicy;
-use crate::model::{Count, Counters, Timestamp};
+use crate::model::{Count, Counters, Source, Timestamp};
 
 /// One chat.
 #[derive(Serialize)]
@@ -118,16 +118,24 @@ pub(super) fn active_runs(ledger: &Ledger) -> Vec<u8> {
     bytes(&ActiveRunsBody { active_runs: chats.len(), chats })
 }
 
-/// Whether all runtimes answer: `ok`, or `not_ok`.
+/// Whether all runtimes that are asked answer: `ok`, or `not_ok`.
 pub(super) fn health(ledger: &Ledger, now: Timestamp) -> (bool, Vec<u8>) {
-    let well = configured(ledger).all(|runtime| runtime.up == Some(true));
+    let is_well = |runtime: &Runtime| match runtime.expects(Source::Scrape) {
+        true => runtime.up == Some(true),
+        false => runtime.is_met(),
+    };
+    let well = configured(ledger).all(is_well);
     let status = if well { "ok" } else { "not_ok" };
     (well, bytes(&HealthBody { status, timestamp: iso(now) }))
 }
 
-/// Whether each runtime has been asked once, so that what is shown is no first guess.
+/// Whether each runtime has been asked once, or its logs were read to their end where it is not
+/// asked, so that what is shown is no first guess.
 pub(super) fn is_ready(ledger: &Ledger) -> bool {
-    configured(ledger).all(|runtime| runtime.up.is_some())
+    let is_known = |runtime: &Runtime| {
+        runtime.up.is_some() || !runtime.expects(Source::Scrape) && runtime.is_met()
+    };
+    configured(ledger).all(is_known)
 }
 
 /// Runtimes that are watched.

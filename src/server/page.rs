@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::json::configured;
 use crate::ledger::Ledger;
-use crate::model::Timestamp;
+use crate::model::{Source, Timestamp};
 use crate::telemetry::Numbers;
 
 const LINKS: &[(&str, &str)] = &[
@@ -40,6 +40,7 @@ pub(super) fn landing(ledger: &Ledger, numbers: &Numbers, now: Timestamp) -> Str
             let state = match runtime.up {
                 Some(true) => "answers",
                 Some(false) => "does not answer",
+                None if !runtime.expects(Source::Scrape) => "is known by its logs",
                 None => "not asked yet",
             };
             let name = escape(&runtime.name);

@@ -1,6 +1,7 @@
 //! The log is written by Python's own `RotatingFileHandler` and rotates all the time; the exporter is
 //! killed in between. Every line counts once.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,8 +10,9 @@ use fastrand::Rng;
 use tempfile::TempDir;
 
 use crate::support::exporter::{Exporter, Launch};
+use crate::support::recorded::root;
 use crate::support::tools::missing;
-use crate::support::wait::{eventually_within, pause};
+use crate::support::wait::{eventually, eventually_within, pause};
 
 /// Lines that are written, unless `MOZAIKS_TEST_LINES` says otherwise.
 const LINES: u64 = 20_000;
@@ -88,4 +90,86 @@ fn a_storm_of_rotations_and_kills_loses_and_repeats_no_line() {
     {
         println!("{lines} lines, {kills} kills, {rotated} files, {took:?}");
     }
+}
+
+/// Appends to a log as its writer does.
+fn append(log: &Path, bytes: &[u8]) {
+    let mut options = std::fs::File::options();
+    options.append(true).create(true).open(log).unwrap().write_all(bytes).unwrap();
+}
+
+fn recorded(log: &str) -> Vec<u8> {
+    std::fs::read(root().join("logs").join(log)).unwrap()
+}
+
+#[test]
+fn the_pretty_form_tells_of_lines_and_turns() {
+    let (state, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let log = logs.path().join("mozaiks.log");
+    let launch = Launch::new(state.path()).flag("--runtime.url", "local=");
+    let launch = launch.flag("--logs.path", &log).flag("--logs.introduction-wait", "1s");
+    let exporter = launch.start();
+    exporter.wait_for("mozaiks_exporter_log_bytes_behind", &[], 0.0);
+    assert_eq!(exporter.get("/-/ready").status, 200, "nobody is to be polled");
+    assert_eq!(exporter.get("/api/health").status, 200);
+    append(&log, &recorded("production_pretty/mozaiks.log"));
+    let turns = [("app_id", "acme")];
+    eventually("the turns are counted", || {
+        let shown = exporter.scrape();
+        let found = shown.sum("mozaiks_agent_turns_total", &turns);
+        if found > 0.0 { Ok(()) } else { Err(format!("{found} turns")) }
+    });
+    let shown = exporter.scrape();
+    let text = String::from_utf8(recorded("production_pretty/mozaiks.log")).unwrap();
+    // By Python's levels, as they stand in brackets at the beginning of a line; without echoes.
+    let is_line = |line: &&str| line.get(12..14) == Some(" [");
+    let is_echo = |line: &&str| {
+        [
+            "PERF_SINGLETON: Using existing",
+            "Auth disabled - using anonymous",
+            "health_check_duration",
+        ]
+        .iter()
+        .any(|echo| line.contains(echo))
+    };
+    let lines = text.lines().filter(is_line).filter(|line| !is_echo(line)).count();
+    let events = shown.sum("mozaiks_log_events_total", &[]);
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let lines = lines as f64;
+    assert_eq!(events, lines);
+    let unobserved = shown.sum("mozaiks_agent_turns_unobserved_total", &turns);
+    assert_eq!(unobserved, shown.sum("mozaiks_agent_turns_total", &turns), "no duration is told");
+}
+
+#[test]
+fn a_backlog_can_be_passed_over_and_is_never_read_later() {
+    let (state, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let log = logs.path().join("mozaiks.log");
+    let whole = recorded("production_json/mozaiks.log");
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    append(&log, &lines[..400].concat());
+    let launch = || {
+        let launch = Launch::new(state.path()).flag("--runtime.url", "local=");
+        launch.flag("--logs.path", logs.path()).flag("--logs.backlog", "skip").start()
+    };
+    let mut exporter = launch();
+    exporter.wait_for("mozaiks_exporter_log_files", &[], 1.0);
+    exporter.kill();
+    append(&log, &lines[400..500].concat());
+    let exporter = launch();
+    append(&log, &lines[500..].concat());
+    let echoes = |lines: &[&[u8]]| {
+        let is_echo = |line: &&&[u8]| {
+            let line = String::from_utf8_lossy(line).into_owned();
+            line.contains("PERF_SINGLETON: Using existing")
+                || line.contains("health_check_duration")
+        };
+        lines.iter().filter(is_echo).count()
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let expected = (lines.len() - 400 - echoes(&lines[400..])) as f64;
+    eventually("what came later is counted, and nothing else", || {
+        let found = exporter.scrape().sum("mozaiks_log_events_total", &[]);
+        if found == expected { Ok(()) } else { Err(format!("{found} lines, not {expected}")) }
+    });
 }
