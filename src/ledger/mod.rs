@@ -7,8 +7,9 @@
 //! | file | decides |
 //! |---|---|
 //! | `apply` | what an answer does |
-//! | `learn` | what an event does |
-//! | `waiting` | whose an event is, and how long it waits to know |
+//! | `learn` | whose an event is |
+//! | `add` | what it adds |
+//! | `waiting` | who has to be introduced first |
 //! | `book` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
 //! | `runtimes` | what counts as baseline, and what as new |
@@ -17,6 +18,7 @@
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
 
+mod add;
 mod apply;
 mod births;
 mod book;

@@ -120,9 +120,9 @@ pub(super) fn active_runs(ledger: &Ledger) -> Vec<u8> {
 
 /// Whether all runtimes that are asked answer: `ok`, or `not_ok`.
 pub(super) fn health(ledger: &Ledger, now: Timestamp) -> (bool, Vec<u8>) {
-    let is_well = |runtime: &Runtime| match runtime.expects(Source::Scrape) {
-        true => runtime.up == Some(true),
-        false => runtime.is_met(),
+    let is_well = |runtime: &Runtime| {
+        let is_asked = runtime.expects(Source::Scrape);
+        if is_asked { runtime.up == Some(true) } else { runtime.is_met() }
     };
     let well = configured(ledger).all(is_well);
     let status = if well { "ok" } else { "not_ok" };
