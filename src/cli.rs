@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Exact Prometheus metrics for the MozaiksAI runtime.
@@ -204,7 +204,12 @@ pub struct ServeArgs {
     pub log_level: Option<tracing::Level>,
     /// Folder of a log file that rotates, beside standard error; empty for none [default:
     /// `LOGS_BASE_DIR`]
-    #[arg(long = "log.dir", value_name = "DIR", env = "MOZAIKS_EXPORTER_LOG_DIR")]
+    #[arg(
+        long = "log.dir",
+        value_name = "DIR",
+        env = "MOZAIKS_EXPORTER_LOG_DIR",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     pub log_dir: Option<PathBuf>,
     /// Format of the log [default: json with `LOGS_AS_JSON` or `ENVIRONMENT=production`, else
     /// pretty on a terminal]

@@ -57,7 +57,10 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
         Ok::<_, StartError>(())
     });
     if logging.dropped_lines() > 0 {
-        tracing::warn!(lines = logging.dropped_lines(), "the log file was too slow for them");
+        tracing::warn!(
+            lines = logging.dropped_lines(),
+            "lines are not in the log file: it was too slow, or could not be written"
+        );
     }
     code
 }

@@ -10,6 +10,7 @@ mod timing;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
@@ -76,12 +77,14 @@ impl Setup {
 pub struct Logging {
     worker: Option<WorkerGuard>,
     dropped: Option<ErrorCounter>,
+    unwritten: Arc<AtomicUsize>,
 }
 
 impl Logging {
-    /// Lines that the file was too slow for.
+    /// Lines that are not in the file: it was too slow for them, or could not be written.
     pub fn dropped_lines(&self) -> usize {
         self.dropped.as_ref().map_or(0, ErrorCounter::dropped_lines)
+            + self.unwritten.load(Ordering::Relaxed)
     }
 }
 
@@ -99,16 +102,17 @@ pub fn start(setup: &Setup) -> Logging {
         .with_writer(std::io::stderr);
     let mut logging = Logging::default();
     let mut problem = None;
-    let writer = setup.dir.as_deref().and_then(|dir| match file::open(dir, setup.production) {
-        Ok(writer) => Some(writer),
+    let opened = setup.dir.as_deref().and_then(|dir| match file::open(dir, setup.production) {
+        Ok(opened) => Some(opened),
         Err(error) => {
             problem = Some((dir.display().to_string(), error.to_string()));
             None
         }
     });
-    let file = writer.map(|(writer, guard)| {
+    let file = opened.map(|file::Opened { writer, guard, unwritten }| {
         logging.dropped = Some(writer.error_counter());
         logging.worker = Some(guard);
+        logging.unwritten = unwritten;
         let style = match setup.format {
             Some(LogFormat::Pretty) => Style::Pretty { colours: false },
             Some(LogFormat::Json) | None => Style::Json,

@@ -42,6 +42,15 @@ fn json_lines_go_to_standard_error_and_to_a_file_beside_the_runtimes_logs() {
 }
 
 #[test]
+fn an_empty_folder_is_none() {
+    let (state, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let launch = Launch::new(state.path()).env("LOGS_BASE_DIR", logs.path());
+    let mut exporter = launch.flag("--log.dir", "").start();
+    assert!(exporter.terminate().success());
+    assert!(!logs.path().join("mozaiks-exporter.log").exists());
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_costs_the_file_alone() {
     let (state, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let file = logs.path().join("file");
