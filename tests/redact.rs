@@ -196,9 +196,9 @@ proptest! {
     }
 
     #[test]
-    fn names_in_text(name in name(), secret in "[A-Za-z0-9!@#$%^*_+./~-]{5,60}", before in words(),
+    fn names_in_text(name in name(), secret in "[A-Za-z][A-Za-z0-9!@#$%^*_+./~-]{4,59}", before in words(),
                      after in words()) {
-        prop_assume!(!secret.contains("***") && secret.bytes().any(|byte| byte.is_ascii_alphabetic()));
+        let secret = secret.replace("***", "*-*");
         for pair in [
             format!("{name}={secret}"), format!("{name}: {secret}"), format!("{name} = '{secret}'"),
             format!("{name}=\"{secret}\""), format!("{{'{name}': '{secret}', 'n': 1}}"),
@@ -219,8 +219,7 @@ proptest! {
                               "amqp", "mysql+pymysql"]), user in "[a-z0-9._%-]{0,12}",
                               password in "[A-Za-z0-9!#$%&*+,./:;=?@_~^-]{5,40}", before in words()) {
         // `user://` begins an address, not a password.
-        prop_assume!(!password.starts_with("//") && !password.contains("://"));
-        prop_assume!(!password.contains("***"));
+        let password = format!("x{password}").replace("://", ":/x").replace("***", "*-*");
         let text = format!("{before} {scheme}://{user}:{password}@host.example:27017/db {before}");
         let redacted = redact(&text);
         prop_assert!(!shows(&redacted, &password), "{text}\n{redacted}");
