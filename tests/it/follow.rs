@@ -19,8 +19,8 @@ const LINES: u64 = 20_000;
 /// A file is full after some 200 lines: fifty milliseconds.
 const MAX_BYTES: u64 = 85_000;
 const LINES_PER_SECOND: u64 = 4_000;
-/// Old files that are kept: two seconds and more, which no restart of the exporter takes.
-const BACKUPS: u64 = 60;
+/// Old files that are kept: twenty seconds, and no restart of the exporter takes as long.
+const BACKUPS: u64 = 400;
 
 fn writer(log: &Path, lines: u64) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/rotating_writer.py");

@@ -14,20 +14,24 @@ use super::rotation::Age;
 use super::track::Track;
 
 impl Follower {
-    /// Looks how files begin that were not read yet.
+    /// Looks how current files begin of which nothing was read yet.
+    ///
+    /// Belongs before the names are read: whatever was copied away before the file began like that
+    /// is then among them, and is read before it.
     pub(super) fn glimpse(&mut self) {
         let opener = self.opener;
-        for track in self.tracks.values_mut().filter(|track| track.is_live()) {
-            if track.place.strength() > 0 || track.size == 0 || track.is_barred() {
+        for track in self.tracks.values_mut().filter(|track| track.is_current()) {
+            if track.place.strength() > 0 || track.is_barred() {
                 continue;
             }
             let result = match track.file.take() {
                 Some(file) => glimpse(track, &file).map(|()| track.file = Some(file)),
-                // Too many are held. Should the name lead elsewhere by now, reading will see it.
+                // Should the name lead elsewhere by now, reading will see it.
                 None => opener(&track.path).and_then(|file| glimpse(track, &file)),
             };
-            if let Err(error) = result {
-                track.fail(&error);
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => track.fail(&error),
+                _ => {}
             }
         }
     }

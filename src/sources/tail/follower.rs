@@ -103,7 +103,9 @@ impl Follower {
             let parsed = key.parse::<u64>().ok().filter(|key| *key < u64::MAX);
             match (parsed, serde_json::from_str::<Place>(&place)) {
                 (Some(number), Ok(place)) => {
-                    follower.next_key = follower.next_key.max(number + 1);
+                    // Nor is the key of an original used again that was forgotten before its copy.
+                    let used = number.max(place.twin.unwrap_or(0));
+                    follower.next_key = follower.next_key.max(used.saturating_add(1));
                     follower.tracks.insert(number, Track::kept(place, now));
                 }
                 _ => {
@@ -113,6 +115,12 @@ impl Follower {
                     );
                     follower.removed.insert(key);
                 }
+            }
+        }
+        let twins: Vec<_> = follower.tracks.values().filter_map(|track| track.place.twin).collect();
+        for original in twins {
+            if let Some(track) = follower.tracks.get_mut(&original) {
+                track.has_twin = true;
             }
         }
         follower

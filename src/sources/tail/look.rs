@@ -60,7 +60,16 @@ impl Opened {
 impl Follower {
     /// Looks which files are there. Reads no lines.
     pub(super) fn look(&mut self, now: Instant) {
+        self.look_once(now);
+        // A file that is new can be read after it was there when a look began.
+        if self.tracks.values().any(Track::is_unglimpsed) {
+            self.look_once(now);
+        }
+    }
+
+    fn look_once(&mut self, now: Instant) {
         self.again = false;
+        self.glimpse();
         let mut listed_again = false;
         for attempt in 1.. {
             let listing = discover(&self.options.patterns, &self.options.exclude, MAX_FILES);
@@ -128,9 +137,9 @@ impl Follower {
         }
         self.hold(opened, &found);
         self.see_lost(now);
-        self.glimpse();
-        self.tell_copies(&found);
+        // Before the copies: whose original is forgotten speaks for itself at once.
         self.forget(now);
+        self.tell_copies(&found);
         self.arrange();
         if !std::mem::replace(&mut self.has_looked, true) {
             self.tracks.values_mut().for_each(|track| track.goal = track.size);

@@ -45,7 +45,7 @@ pub(super) fn read_on(
 ) -> io::Result<Outcome> {
     let length = file.metadata()?.len();
     let offset = track.place.offset;
-    if length < offset {
+    if length < offset || track.is_unglimpsed() {
         return Ok(Outcome::Changed);
     }
     // A sibling is read no further than it was seen: what was added since may be a copy of a file
@@ -83,8 +83,7 @@ pub(super) fn read_on(
 
 /// Looks how a file begins of which nothing was read yet, so that reading knows it again.
 pub(super) fn glimpse(track: &mut Track, file: &File) -> io::Result<()> {
-    let count = if track.place.strength() == 0 { track.size.min(HEAD_BYTES) } else { 0 };
-    track.glimpse = Print::of(&place::read(file, 0, count)?);
+    track.glimpse = Print::of(&place::read(file, 0, HEAD_BYTES)?);
     Ok(())
 }
 
@@ -184,6 +183,7 @@ mod tests {
             let mut track = Track::kept(place, now);
             track.standing = Standing::Live;
             track.size = bytes.len() as u64;
+            glimpse(&mut track, &file).unwrap();
             Self { file, track, now }
         }
 

@@ -43,7 +43,7 @@ pub(super) struct Track {
     pub(super) grew: Instant,
     /// Held open where more may come, so that it can be read to its end when it is deleted.
     pub(super) file: Option<File>,
-    /// How a file begins of which nothing was handed out yet.
+    /// How a current file begins of which nothing was handed out yet.
     pub(super) glimpse: Print,
     /// So many bytes after the offset hold no newline.
     pub(super) searched: u64,
@@ -143,6 +143,15 @@ impl Track {
     /// The file that its writer has open.
     pub(super) fn is_current(&self) -> bool {
         self.is_live() && self.age == Age::Current
+    }
+
+    /// It is new, and may hold what was written after another content was copied away.
+    pub(super) fn is_unglimpsed(&self) -> bool {
+        self.is_current()
+            && self.size > 0
+            && self.place.strength() == 0
+            && self.glimpse.bytes == 0
+            && !self.is_barred()
     }
 
     /// Bytes that are still to be handed out.
