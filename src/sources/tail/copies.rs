@@ -130,7 +130,7 @@ impl Follower {
             Some(file) => file.try_clone()?,
             None => (self.opener)(&track.path)?,
         };
-        let is_it = FileId::of(&file.metadata()?) == track.place.id;
+        let is_it = track.place.is_of(&file.metadata()?);
         Ok(Some(file).filter(|_| is_it))
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::chunk::{Chunk, Content};
-use super::place::{FileId, Place};
+use super::place::Place;
 use super::read::{Limits, Outcome, read_on};
 use super::track::{Track, open};
 use super::{Backlog, Counters, Options, Problem};
@@ -199,7 +199,7 @@ impl Follower {
             None => (self.opener)(&track.path),
         };
         let result = file.and_then(|file| {
-            if !is_held && FileId::of(&file.metadata()?) != track.place.id {
+            if !is_held && !track.place.is_of(&file.metadata()?) {
                 return Ok((file, Outcome::Changed));
             }
             let outcome = read_on(track, &file, &self.limits, now)?;

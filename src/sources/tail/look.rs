@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::discover::{Found, Listing, discover};
 use super::follower::{Follower, MAX_FILES};
-use super::place::{Content, FileId, last_line};
+use super::place::{Content, FileId, born, last_line};
 use super::reconcile::{Fate, Left, reconcile};
 use super::rotation::Age;
 use super::track::{Standing, Track};
@@ -41,7 +41,8 @@ impl Opened {
         let entry = self.files.entry(at).or_insert_with(|| {
             let result = opener(&found.path).and_then(|file| {
                 let metadata = file.metadata()?;
-                if FileId::of(&metadata) != found.id {
+                let is_another = found.born.is_some() && found.born != born(&metadata);
+                if FileId::of(&metadata) != found.id || is_another {
                     return Err(io::ErrorKind::NotFound.into());
                 }
                 Ok((file, metadata.len()))

@@ -125,6 +125,11 @@ impl Place {
         self.born.is_some() && born.is_some() && self.born != born
     }
 
+    /// What is open is the file that was found, as far as names and numbers say.
+    pub(super) fn is_of(&self, metadata: &Metadata) -> bool {
+        FileId::of(metadata) == self.id && !self.is_another(born(metadata))
+    }
+
     /// How many bytes vouch for it.
     pub(super) fn strength(&self) -> u64 {
         self.head.bytes + self.trail.bytes

@@ -1,6 +1,6 @@
 //! Files that are copied and cut, or just cut.
 
-use super::folder::Folder;
+use super::folder::{Folder, texts};
 
 /// With and without birth times.
 fn folders() -> [Folder; 2] {
@@ -182,5 +182,23 @@ fn an_empty_file_that_is_copied_and_cut_is_nothing_special() {
         assert_eq!(folder.read(), ["a"], "it was never seen with something in it");
         folder.append("x.log", "b\n");
         assert_eq!(folder.read_after_a_while(), ["b"]);
+    }
+}
+
+#[test]
+fn a_copy_in_the_place_and_with_the_inode_of_one_that_was_not_held_is_another() {
+    for mut folder in folders() {
+        folder.read();
+        folder.append("x.log", "a line\n");
+        folder.copy("x.log", "x.log.1");
+        folder.look();
+        folder.cut("x.log");
+        folder.look();
+        folder.append("x.log", "b\nc\n");
+        folder.copy_and_cut(1);
+        let early: Vec<_> = folder.take().iter().flat_map(texts).collect();
+        let late = folder.read();
+        let lines: Vec<_> = early.into_iter().chain(late).filter(|line| line != "a line").collect();
+        assert_eq!(lines, ["b", "c"]);
     }
 }
