@@ -251,7 +251,10 @@ fn read(path: &Path) -> Result<(Connection, Vec<Entry>), Unreadable> {
     let mut connection = Connection::open_with_flags(path, flags).map_err(sort)?;
     // FULL: a commit is on the disk before it returns, so that it outlives the power, too.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        .execute_batch(
+            // What was removed is not to be found in the file: it names users.
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;",
+        )
         .map_err(sort)?;
     let pragma = |connection: &Connection, name: &str| {
         connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(sort)

@@ -37,6 +37,8 @@
 //!   is in the nature of `copytruncate`. So are the unread ones of a file that is deleted while we are
 //!   down, or rotated into a compressed one. A deleted file that we know of is held open and read
 //!   to its end; that keeps its disk space until then.
+//! * A copy of less than a KiB that ends before the place, made and cut between two looks, is read
+//!   again.
 //! * A copy under a name of its own (`cp X.log Y.log`) is a file of its own.
 //! * A line is what ends in `\n`. A file that was rotated away without one at its end is given
 //!   five seconds to get it; then what is there is a line, and what comes after another. A line that
