@@ -41,20 +41,36 @@ pub struct Target {
 pub struct Follower {
     /// Lines by what became of them. Every result is present from the start.
     pub lines: BTreeMap<&'static str, u64>,
+    /// Rows of databases by what became of them.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// What each of its readers knows of itself, by what it reads.
+    pub readers: BTreeMap<String, Reader>,
+}
+
+/// What is known of a reader: of a tail, or of a database. The counters only grow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reader {
     /// Bytes read.
     pub bytes: u64,
     /// Bytes that lie there and were not read yet.
     pub bytes_behind: u64,
-    /// Rows of databases by what became of them.
-    pub rows: BTreeMap<&'static str, u64>,
-    /// Rows of databases that lie there and were not read yet.
+    /// Rows that lie there and were not read yet.
     pub rows_behind: u64,
     /// Files followed.
     pub files: u64,
-    /// Files that were renamed and replaced, and files that were cut back, since our start.
-    pub rotations: BTreeMap<&'static str, u64>,
+    /// Files that were renamed and replaced, since our start.
+    pub renamed: u64,
+    /// Files that were cut back, since our start.
+    pub cut: u64,
     /// Files, folders and databases that cannot be read now.
     pub problems: u64,
+}
+
+impl Follower {
+    /// A number of all its readers together.
+    pub fn sum(&self, number: impl Fn(&Reader) -> u64) -> u64 {
+        self.readers.values().map(number).sum()
+    }
 }
 
 /// What a runtime says of its own health.

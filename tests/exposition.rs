@@ -388,7 +388,6 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
     });
     let follower = numbers.followers.entry(("main".into(), "logs")).or_default();
     follower.lines.insert("event", 1);
-    follower.rotations.insert("renamed", 1);
     follower.rows.insert("event", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();

@@ -6,7 +6,7 @@ use super::exposition::{Samples, Type, Value};
 use super::family::{Definition, Family};
 use super::view::View;
 use crate::model::{Count, Counters, Source};
-use crate::telemetry::{Follower, OWN_BOUNDS, Target};
+use crate::telemetry::{Follower, OWN_BOUNDS, Reader, Target};
 
 /// Every source that may have been heard.
 const SOURCES: [Source; 5] =
@@ -85,13 +85,13 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Counter,
         "mozaiks_exporter_log_bytes_total",
         "Bytes of log files that were read.",
-        |view, out| followers(view, out, |follower| follower.bytes),
+        |view, out| followers(view, out, |reader| reader.bytes),
     ),
     &follower(
         Type::Gauge,
         "mozaiks_exporter_log_bytes_behind",
         "Bytes of log files that lie there and were not read yet.",
-        |view, out| followers(view, out, |follower| follower.bytes_behind),
+        |view, out| followers(view, out, |reader| reader.bytes_behind),
     ),
     &Family::new(
         Type::Counter,
@@ -105,19 +105,24 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "mozaiks_exporter_log_rotations_total",
         "Log files that were renamed and replaced, or cut back, by which.",
         ["runtime", "source", "kind"],
-        |view, out| by_word(view, out, |follower| &follower.rotations),
+        |view, out| {
+            for ((runtime, source), follower) in &view.numbers.followers {
+                out.put([runtime, source, "renamed"], follower.sum(|reader| reader.renamed));
+                out.put([runtime, source, "cut"], follower.sum(|reader| reader.cut));
+            }
+        },
     ),
     &follower(
         Type::Gauge,
         "mozaiks_exporter_log_files",
         "Log files and databases that are followed.",
-        |view, out| followers(view, out, |follower| follower.files),
+        |view, out| followers(view, out, |reader| reader.files),
     ),
     &follower(
         Type::Gauge,
         "mozaiks_exporter_log_problems",
         "Log files, folders and databases that cannot be read now.",
-        |view, out| followers(view, out, |follower| follower.problems),
+        |view, out| followers(view, out, |reader| reader.problems),
     ),
     &Family::new(
         Type::Counter,
@@ -130,7 +135,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Gauge,
         "mozaiks_exporter_log_rows_behind",
         "Rows of log databases that lie there and were not read yet.",
-        |view, out| followers(view, out, |follower| follower.rows_behind),
+        |view, out| followers(view, out, |reader| reader.rows_behind),
     ),
     &plain(
         Type::Gauge,
@@ -312,9 +317,9 @@ const fn follower(
     Family::new(kind, name, help, ["runtime", "source"], collect)
 }
 
-fn followers(view: &View<'_>, out: &mut Samples<'_, 2>, value: fn(&Follower) -> u64) {
+fn followers(view: &View<'_>, out: &mut Samples<'_, 2>, value: fn(&Reader) -> u64) {
     for ((runtime, source), follower) in &view.numbers.followers {
-        out.put([runtime, source], value(follower));
+        out.put([runtime, source], follower.sum(value));
     }
 }
 

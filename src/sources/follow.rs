@@ -88,6 +88,35 @@ impl Desk {
         }
     }
 
+    /// Shows these results at 0 before there are any.
+    pub fn announce(&self, results: &[&'static str]) {
+        self.count(|follower| {
+            for result in results {
+                follower.lines.entry(result).or_default();
+            }
+        });
+    }
+
+    /// Tells what a tail knows of itself, and what became of the lines that it gave.
+    pub fn tell(&self, reader: &str, status: &Status, results: BTreeMap<&'static str, u64>) {
+        self.count(|follower| {
+            for (result, lines) in results {
+                *follower.lines.entry(result).or_default() += lines;
+            }
+            let counters = status.counters;
+            let known = telemetry::Reader {
+                bytes: counters.bytes,
+                bytes_behind: status.bytes_behind,
+                rows_behind: 0,
+                files: status.files as u64,
+                renamed: counters.rotations,
+                cut: counters.truncations,
+                problems: status.problems.len() as u64,
+            };
+            follower.readers.insert(reader.to_owned(), known);
+        });
+    }
+
     /// Counts something about this follower.
     pub fn count(&self, count: impl FnOnce(&mut telemetry::Follower)) {
         self.intake.telemetry.follower(&self.name, self.source, count);
@@ -95,22 +124,29 @@ impl Desk {
 }
 
 /// Waits for lines, and says once that all is told that lay there.
-#[derive(Debug, Default)]
-pub struct CaughtUp {
+#[derive(Debug)]
+pub struct CaughtUp<'a> {
+    desk: &'a Desk,
+    reader: &'a str,
     said: bool,
 }
 
 /// How often it is asked whether that is so. Where nothing lies, no line ever comes to say it.
 const ASK: Duration = Duration::from_millis(50);
 
-impl CaughtUp {
+impl<'a> CaughtUp<'a> {
+    /// For the reader of that name.
+    pub fn new(desk: &'a Desk, reader: &'a str) -> Self {
+        Self { desk, reader, said: false }
+    }
+
     /// The next lines. To stop waiting loses nothing.
-    pub async fn next(&mut self, desk: &Desk, tail: &mut Tail) -> Chunk {
+    pub async fn next(&mut self, tail: &mut Tail) -> Chunk {
         while !self.said {
             if tail.status().caught_up {
                 self.said = true;
-                desk.count(|follower| tell(tail.status(), BTreeMap::new(), follower));
-                desk.caught_up();
+                self.desk.tell(self.reader, tail.status(), BTreeMap::new());
+                self.desk.caught_up();
                 break;
             }
             if let Ok(chunk) = timeout(ASK, tail.next()).await {
@@ -119,21 +155,4 @@ impl CaughtUp {
         }
         tail.next().await
     }
-}
-
-/// What a tail knows of itself, and what became of the lines that it gave.
-pub fn tell(
-    status: &Status,
-    results: BTreeMap<&'static str, u64>,
-    follower: &mut telemetry::Follower,
-) {
-    for (result, lines) in results {
-        *follower.lines.entry(result).or_default() += lines;
-    }
-    follower.bytes = status.counters.bytes;
-    follower.bytes_behind = status.bytes_behind;
-    follower.files = status.files as u64;
-    follower.rotations.insert("renamed", status.counters.rotations);
-    follower.rotations.insert("cut", status.counters.truncations);
-    follower.problems = status.problems.len() as u64;
 }

@@ -173,3 +173,20 @@ fn a_backlog_can_be_passed_over_and_is_never_read_later() {
         if found == expected { Ok(()) } else { Err(format!("{found} lines, not {expected}")) }
     });
 }
+
+#[test]
+fn several_logs_of_one_source_are_shown_as_their_sum() {
+    let (state, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let whole = std::fs::read(root().join("ag2/ag2_runtime.log")).unwrap();
+    let paths = ["one.log", "two.log"].map(|name| logs.path().join(name));
+    append(&paths[0], &whole);
+    append(&paths[1], &whole[..1000]);
+    let both = paths.each_ref().map(|path| path.to_str().unwrap()).join(",");
+    let launch = Launch::new(state.path()).flag("--runtime.url", "local=");
+    let exporter = launch.flag("--ag2.path", both).start();
+    let ends = whole[..1000].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let read = (whole.len() + ends) as f64;
+    exporter.wait_for("mozaiks_exporter_log_bytes_total", &[("source", "ag2")], read);
+    exporter.wait_for("mozaiks_exporter_log_files", &[("source", "ag2")], 2.0);
+}

@@ -11,8 +11,9 @@ use tracing::{error, info, warn};
 
 use super::{Error, Lines, Sqlite, Step};
 use crate::model::{Event, NameRule, Report};
-use crate::sources::follow::{CaughtUp, Desk, tell};
+use crate::sources::follow::{CaughtUp, Desk};
 use crate::sources::tail::{Chunk, Line, Options, Tail};
+use crate::telemetry::Reader as Known;
 
 /// How often a database is looked at. It says nothing by itself, and looking costs one `stat`.
 const LOOK: Duration = Duration::from_secs(1);
@@ -82,16 +83,16 @@ impl Ag2 {
         let session = session.map(|index| places.swap_remove(index).1);
         let mut log = Lines::new(self.names, session.as_deref());
         let mut tail = Tail::open(self.options.clone(), places);
-        self.desk.count(|follower| follower.lines = RESULTS.map(|result| (result, 0)).into());
-        let mut caught_up = CaughtUp::default();
+        self.desk.announce(&RESULTS);
+        let mut caught_up = CaughtUp::new(&self.desk, &reader);
         while !*stop.borrow_and_update() {
             let chunk = tokio::select! {
-                chunk = caught_up.next(&self.desk, &mut tail) => chunk,
+                chunk = caught_up.next(&mut tail) => chunk,
                 _ = stop.changed() => return,
             };
             let (report, results) = self.read(&chunk, &mut log, &reader);
             self.desk.hear(report);
-            self.desk.count(|follower| tell(tail.status(), results, follower));
+            self.desk.tell(&reader, tail.status(), results);
         }
     }
 
@@ -150,6 +151,7 @@ impl Ag2 {
         let mut looks = 0;
         let mut failing = false;
         let mut caught_up = false;
+        let mut is_held = false;
         loop {
             let state = look(&self.path);
             looks += 1;
@@ -179,6 +181,7 @@ impl Ag2 {
                 kept = place;
                 // What the writer holds may be read the next time; what is not there is not wrong.
                 let error = error.filter(|error| !matches!(error, Error::Absent));
+                is_held = matches!(error, Some(Error::Busy | Error::Unfinished));
                 if error.is_none() {
                     (seen, looks) = (state, 0);
                 }
@@ -187,7 +190,8 @@ impl Ag2 {
                     continue;
                 }
             }
-            if !std::mem::replace(&mut caught_up, true) {
+            // What lies there belongs to the baseline, so the baseline waits for it.
+            if !is_held && !std::mem::replace(&mut caught_up, true) {
                 self.desk.caught_up();
             }
             sleep(LOOK).await;
@@ -198,19 +202,23 @@ impl Ag2 {
         let path = self.path.display();
         match error {
             None => {
-                self.desk.count(|follower| follower.problems = 0);
+                self.known(|known| known.problems = 0);
                 if std::mem::take(failing) {
                     info!(%path, "AG2's database can be read again");
                 }
             }
             Some(Error::Busy) => {}
             Some(error) => {
-                self.desk.count(|follower| follower.problems = 1);
+                self.known(|known| known.problems = 1);
                 if !std::mem::replace(failing, true) {
                     warn!(%path, %error, "AG2's database cannot be read");
                 }
             }
         }
+    }
+
+    fn known(&self, change: impl FnOnce(&mut Known)) {
+        self.desk.count(|follower| change(follower.readers.entry(self.reader()).or_default()));
     }
 
     fn keep(&self, place: Option<String>, reader: &str) {
@@ -225,11 +233,10 @@ impl Ag2 {
         report.bookmarks.push(self.desk.bookmark(reader, ROWS_KEY, Some(step.place)));
         self.desk.hear(report);
         self.desk.count(|follower| {
-            follower.files = 1;
             *follower.rows.entry("event").or_default() += events;
             *follower.rows.entry("flawed").or_default() += flaws;
-            follower.rows_behind = step.behind;
         });
+        self.known(|known| (known.files, known.rows_behind) = (1, step.behind));
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::line::{Read, read};
 use crate::model::{NameRule, Report, Timestamp};
-use crate::sources::follow::{CaughtUp, Desk, tell};
+use crate::sources::follow::{CaughtUp, Desk};
 use crate::sources::tail::{Chunk, Line, Options, Tail};
 
 /// Files in a folder of logs that are somebody else's, or hold the lines of others once more:
@@ -41,23 +41,23 @@ impl Logs {
     /// Goes on where the last run ended.
     pub fn open(desk: Arc<Desk>, options: Options, names: NameRule) -> Self {
         let tail = Tail::open(options, desk.places(READER));
-        desk.count(|follower| follower.lines = RESULTS.map(|result| (result, 0)).into());
+        desk.announce(&RESULTS);
         Self { desk, tail, names }
     }
 
     /// Reads until `stop` is true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut caught_up = CaughtUp::default();
+        let desk = Arc::clone(&self.desk);
+        let mut caught_up = CaughtUp::new(&desk, READER);
         while !*stop.borrow_and_update() {
             let chunk = tokio::select! {
-                chunk = caught_up.next(&self.desk, &mut self.tail) => chunk,
+                chunk = caught_up.next(&mut self.tail) => chunk,
                 _ = stop.changed() => return,
             };
             let now = self.desk.intake.ledger.clock().now().wall;
             let (report, results) = self.read(&chunk, now);
             self.desk.hear(report);
-            let status = self.tail.status();
-            self.desk.count(|follower| tell(status, results, follower));
+            desk.tell(READER, self.tail.status(), results);
         }
     }
 
