@@ -121,8 +121,8 @@ impl Dirty {
 #[derive(Serialize, Deserialize)]
 struct Meta {
     next_chat: u64,
-    /// How many rows there are of the kinds that refer to each other. What was kept before a kind
-    /// was known says nothing of it.
+    /// How many rows there are of each other kind. What was kept before a kind was known says
+    /// nothing of it.
     rows: Vec<usize>,
     births: BirthsRecord,
     #[serde(default)]
@@ -202,7 +202,7 @@ impl Ledger {
     ) -> Result<Self, RestoreError> {
         entries.sort_by_key(|entry| (entry.kind, entry.id));
         let mut ledger = Self::new(settings);
-        let mut rows = vec![0; 5];
+        let mut rows = vec![0; 8];
         for entry in entries {
             let Entry { kind, id, body: Some(body) } = entry else {
                 continue;
@@ -278,13 +278,17 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn rows(&self) -> [usize; 5] {
+    fn rows(&self) -> [usize; 8] {
         [
             self.runtimes.len(),
             self.workflows.rows().len(),
             self.users.rows().len(),
             self.chats.len(),
             self.breakdowns.rows().len(),
+            self.sessions.numbers().count(),
+            self.guests.iter().count(),
+            // Without its place a log would be read again.
+            self.bookmarks.iter().count(),
         ]
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mozaiks_exporter::ledger::{Dimension, Ledger, Outcome, Settings};
+use mozaiks_exporter::ledger::{Dimension, Kind, Ledger, Outcome, Settings};
 use mozaiks_exporter::model::{
     About, Bookmark, Count, Counters, Event, Instant, Level, Mono, Report, RuntimeId, Source,
     Timestamp, Usage, Usd, What,
@@ -394,6 +394,22 @@ fn bookmarks_are_kept_with_what_they_stand_for() {
     desk.ledger.learn(report, desk.now());
     desk.reopen();
     assert!(desk.ledger.bookmarks("").is_empty());
+}
+
+#[test]
+fn a_lost_row_of_a_follower_is_an_error() {
+    let mut desk = Desk::met(&[Source::Logs]);
+    let opened = What::SessionOpened { session_id: "s".into() };
+    desk.tell(Source::Logs, [event(1, chat(0), opened)]);
+    let now = desk.now();
+    keep(&mut desk.rows, desk.ledger.take_changes(now).1);
+    let whole = entries(&desk.rows);
+    for kind in [Kind::Session, Kind::Guest, Kind::Bookmark] {
+        let rest: Vec<_> = whole.iter().filter(|entry| entry.kind != kind).cloned().collect();
+        assert_eq!(rest.len() + 1, whole.len(), "{kind:?}");
+        assert!(Ledger::restore(Settings::default(), rest, now).is_err(), "{kind:?}");
+    }
+    assert!(Ledger::restore(Settings::default(), whole, now).is_ok());
 }
 
 #[derive(Debug, Clone)]
