@@ -49,7 +49,7 @@ impl Ledger {
         chat.moved = chat.moved.max(then.mono);
         let chat_id = chat.chat_id.clone();
         self.dirty.chats.insert(no);
-        self.credit(no, &published, Turned::default(), now);
+        self.credit(no, &published, true, Turned::default(), now);
         let Some(row) = self.workflows.rows().get(workflow) else { return };
         let place = [row.app_id.clone(), row.workflow_name.clone()];
         let turns = published.get(Count::Turns);
@@ -205,7 +205,7 @@ impl Ledger {
             self.revive(no);
         }
         self.index_phase(no, was_live);
-        self.credit(no, &Counters::default(), turned, now);
+        self.credit(no, &Counters::default(), true, turned, now);
     }
 }
 
