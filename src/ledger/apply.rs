@@ -158,7 +158,7 @@ impl Ledger {
         let turned = Turned { started: turned.started && !aligned, ..turned };
         let workflow = chat.workflow;
         if revived {
-            self.revive(no);
+            self.revive(no, &booked.published);
         }
         self.index_phase(no, was_live);
         let priced = snapshot.totals.cost.is_some();
@@ -263,12 +263,14 @@ impl Ledger {
     }
 
     /// Gives an evicted chat that moves or lives again its series back, where there is room.
-    pub(super) fn revive(&mut self, no: u64) {
+    /// `uncredited` is what it has gained and is yet to be credited with.
+    pub(super) fn revive(&mut self, no: u64, uncredited: &Counters) {
         let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
         let Some(chat) = self.chats.get_mut(&no) else { return };
         let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
         sums.chats += 1;
         sums.totals.add(chat.book.published());
+        sums.totals.remove(uncredited);
         chat.evicted = false;
         chat.folded |= !has_room;
         self.shown += usize::from(!chat.folded);
