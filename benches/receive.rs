@@ -5,6 +5,7 @@
 //! `cargo bench --bench receive -- [SECONDS] [CONNECTIONS]`
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on says so by stopping")]
+#![expect(clippy::disallowed_methods, reason = "this is no part of the exporter")]
 #![expect(clippy::print_stdout, reason = "its figures are its result")]
 
 use std::fmt::Write as _;
