@@ -381,8 +381,11 @@ fn who_comes_while_too_much_is_held_is_told_to_come_again() {
                  content-length: {size}\r\n\r\n"
             );
             stream.write_all(head.as_bytes()).unwrap();
-            // The one that is too much is refused before it is all sent.
+            // The one that is too much is refused before it is all sent; nobody else is answered. Who
+            // comes next must not get the room that this one is about to take.
             drop(stream.write_all(&vec![b' '; size - 1]));
+            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            drop(stream.read(&mut [0; 512]));
             held.push(stream);
         }
     }
