@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, Settings};
 use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
-use crate::server::{Site, serve};
+use crate::server::{Admission, Site, serve};
 use crate::sources::ag2::Ag2;
 use crate::sources::follow::{Desk, Laggards};
 use crate::sources::logs::Logs;
@@ -152,7 +152,7 @@ impl App {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "metrics listener ready");
             }
-            tasks.spawn(serve(listener, Arc::clone(&site), stop.clone()));
+            tasks.spawn(serve(listener, Arc::clone(&site), Admission::SCRAPERS, stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {

@@ -9,8 +9,14 @@ use crate::model::{Count, Counters, Source};
 use crate::telemetry::{Follower, OWN_BOUNDS, Reader, Target};
 
 /// Every source that may have been heard.
-const SOURCES: [Source; 5] =
-    [Source::Scrape, Source::Logs, Source::Mongodb, Source::Ag2, Source::Receive];
+const SOURCES: [Source; 6] = [
+    Source::Scrape,
+    Source::Logs,
+    Source::Mongodb,
+    Source::Ag2,
+    Source::Receive,
+    Source::UsageIngest,
+];
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
     &Family::new(
