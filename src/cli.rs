@@ -183,6 +183,37 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_MONGODB_DATABASE"
     )]
     pub mongodb_database: Option<String>,
+    /// How often the state of pushed chats is written to MongoDB, beside when they end; 0s for never
+    /// [default: 60s]
+    #[arg(
+        long = "mongodb.flush-interval",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_MONGODB_FLUSH_INTERVAL"
+    )]
+    pub mongodb_flush_interval: Option<humantime::Duration>,
+    /// Collection that pushed chats are written to, one document a chat [default: `chat_sessions`]
+    #[arg(
+        long = "mongodb.sessions-collection",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_SESSIONS_COLLECTION"
+    )]
+    pub mongodb_sessions_collection: Option<String>,
+    /// Collections that their stats are written to [default: `workflow_stats_{app}_{workflow}`]
+    #[arg(
+        long = "mongodb.stats-collection",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_STATS_COLLECTION"
+    )]
+    pub mongodb_stats_collection: Option<String>,
+    /// Whether documents of these collections that somebody else wrote are written over [default:
+    /// false]
+    #[arg(
+        long = "mongodb.own",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        env = "MOZAIKS_EXPORTER_MONGODB_OWN"
+    )]
+    pub mongodb_own: Option<bool>,
     /// How long an ended chat keeps its series [default: 24h]
     #[arg(
         long = "chat.retention",

@@ -20,6 +20,7 @@
 //! | [`sources`] | parses something foreign, waits for it, retries it |
 //! | [`ledger`] | adds up, forgets, decides between witnesses; no I/O, no clock, no async |
 //! | [`store`] | brings the ledger to the disk and back |
+//! | [`flush`] | writes the state of chats to the shared store |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
 //! | [`server`] | knows HTTP as a server |
 //! | [`telemetry`] | counts what the exporter itself does |
@@ -34,6 +35,7 @@ pub mod backfill;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod flush;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;

@@ -121,6 +121,11 @@ pub(super) struct FileMongodb {
     pub(super) uri: Option<Secret>,
     pub(super) uri_file: Option<PathBuf>,
     pub(super) database: Option<String>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) flush_interval: Option<humantime::Duration>,
+    pub(super) sessions_collection: Option<String>,
+    pub(super) stats_collection: Option<String>,
+    pub(super) own: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -16,7 +16,7 @@ use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
 use file::{FileConfig, FilePolling, OneOrMany};
-pub use mongodb::{MongodbConfig, MongodbError};
+pub use mongodb::{FlushConfig, MongodbConfig, MongodbError};
 pub use runtimes::{Polling, RuntimeConfig};
 
 /// Where metrics are served if nothing is said.
@@ -195,6 +195,7 @@ impl Config {
         let ledger = Settings {
             retention: either(args.retention, file.chat.retention, defaults.retention),
             lost_after: either(args.lost_after, file.chat.lost_after, defaults.lost_after),
+            shared_store: mongodb.as_ref().is_some_and(|mongodb| mongodb.flush.is_some()),
             max_chats: bounded(SERIES_PER_CHAT),
             max_workflows: bounded(4 * SERIES_PER_WORKFLOW),
             max_users: bounded(100),

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::file::FileMongodb;
 use super::runtimes::RuntimeConfig;
-use super::{ConfigError, variable};
+use super::{ConfigError, either, variable};
 use crate::cli::ServeArgs;
+use crate::flush::{NameError, Places, Template, check_collection};
 use crate::mongo::{MongoError, UriSource};
 
 /// The runtime's own variable.
@@ -15,6 +17,16 @@ const URI_VARIABLE: &str = "MONGO_URI";
 const DATABASE: &str = "MozaiksAI";
 /// The longest name of a database, in bytes (the server's bound).
 const MAX_DATABASE_BYTES: usize = 63;
+/// Where sessions of chats are written.
+const SESSIONS: &str = "chat_sessions";
+/// Where their stats are written.
+const STATS: &str = "workflow_stats_{app}_{workflow}";
+/// How often chats are written.
+const FLUSH_INTERVAL: Duration = Duration::from_mins(1);
+/// The shortest time between two flushes: each writes every chat that moved.
+const SHORTEST_FLUSH: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_FLUSH: Duration = Duration::from_hours(24);
 /// What no name of a database may hold (the server's rule).
 const NOT_IN_DATABASE: [char; 11] = ['/', '\\', '.', ' ', '"', '$', '*', '<', '>', '?', '\0'];
 
@@ -27,6 +39,17 @@ pub struct MongodbConfig {
     pub database: String,
     /// The runtime whose chats it holds.
     pub runtime: Arc<str>,
+    /// How pushed chats are written to it, if they are.
+    pub flush: Option<FlushConfig>,
+}
+
+/// How pushed chats are written.
+#[derive(Debug, Clone)]
+pub struct FlushConfig {
+    /// How often, beside when they end.
+    pub interval: Duration,
+    /// Where to.
+    pub places: Places,
 }
 
 /// Why the database cannot be used. Each says what, where, and what to do, and no password.
@@ -66,6 +89,18 @@ pub enum MongodbError {
         /// The watched ones.
         known: Vec<String>,
     },
+    /// A name that no collection has.
+    #[error("{option} is refused")]
+    Collection {
+        /// Where it was said.
+        option: &'static str,
+        /// Why.
+        #[source]
+        source: NameError,
+    },
+    /// Two kinds of documents with one id each would want one place.
+    #[error("--mongodb.sessions-collection and --mongodb.stats-collection are both `{0}`")]
+    OnePlace(String),
     /// A name that no database has.
     #[error(
         "--mongodb.database `{0}` is no name of a database: 1 to {MAX_DATABASE_BYTES} bytes, \
@@ -104,7 +139,44 @@ pub(super) fn load(
     {
         return Err(MongodbError::Database(database).into());
     }
-    Ok(Some(MongodbConfig { uri, database, runtime: Arc::clone(&runtime.name) }))
+    let interval = args.mongodb_flush_interval.or(file.flush_interval);
+    let places = places(args, file.sessions_collection, file.stats_collection, file.own)?;
+    let flush = flush_interval(interval)?.map(|interval| FlushConfig { interval, places });
+    Ok(Some(MongodbConfig { uri, database, runtime: Arc::clone(&runtime.name), flush }))
+}
+
+/// How often is written, if at all.
+fn flush_interval(said: Option<humantime::Duration>) -> Result<Option<Duration>, ConfigError> {
+    let interval = either(said, None, FLUSH_INTERVAL);
+    if interval.is_zero() {
+        return Ok(None);
+    }
+    if interval < SHORTEST_FLUSH || interval > LONGEST_FLUSH {
+        let value = humantime::format_duration(interval).to_string();
+        let (name, must) = ("--mongodb.flush-interval", "0s, or at least 1s and at most 1day");
+        return Err(ConfigError::Range { name, must, value });
+    }
+    Ok(Some(interval))
+}
+
+fn places(
+    args: &ServeArgs,
+    sessions: Option<String>,
+    stats: Option<String>,
+    own: Option<bool>,
+) -> Result<Places, ConfigError> {
+    let refused =
+        |option| move |source| ConfigError::from(MongodbError::Collection { option, source });
+    let sessions = args.mongodb_sessions_collection.clone().or(sessions);
+    let sessions = sessions.unwrap_or_else(|| SESSIONS.to_owned());
+    check_collection(&sessions).map_err(refused("--mongodb.sessions-collection"))?;
+    let stats = args.mongodb_stats_collection.clone().or(stats);
+    let stats = Template::parse(stats.as_deref().unwrap_or(STATS))
+        .map_err(refused("--mongodb.stats-collection"))?;
+    if stats.is(&sessions) {
+        return Err(MongodbError::OnePlace(sessions).into());
+    }
+    Ok(Places { sessions, stats, own: args.mongodb_own.or(own).unwrap_or(false) })
 }
 
 type Said = (String, Option<String>, UriSource);
@@ -199,6 +271,31 @@ mod tests {
         let text = problem(&["http://a:1"], "mongodb://user:sesame@h:x");
         assert!(text.starts_with("--mongodb.uri is refused: "), "{text}");
         assert!(!text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn the_flush_is_looked_through() {
+        let load = |change: fn(&mut ServeArgs)| {
+            let mut args =
+                ServeArgs { mongodb_uri: Some(Secret::new("mongodb://h")), ..ServeArgs::default() };
+            change(&mut args);
+            Config::load(&args)
+        };
+        let flush = load(|_| ()).unwrap().mongodb.unwrap().flush.unwrap();
+        assert_eq!((flush.interval, flush.places.own), (Duration::from_mins(1), false));
+        assert!(load(|_| ()).unwrap().ledger.shared_store);
+        let off = load(|args| args.mongodb_flush_interval = "0s".parse().ok()).unwrap();
+        assert!(off.mongodb.unwrap().flush.is_none() && !off.ledger.shared_store);
+        let problem = |change| load(change).unwrap_err().to_string();
+        let short = problem(|args| args.mongodb_flush_interval = "1ms".parse().ok());
+        assert!(short.contains("at least 1s"), "{short}");
+        let one = problem(|args| {
+            args.mongodb_sessions_collection = Some("one".into());
+            args.mongodb_stats_collection = Some("one".into());
+        });
+        assert!(one.contains("both `one`"), "{one}");
+        let stats = problem(|args| args.mongodb_stats_collection = Some("{app}".into()));
+        assert_eq!(stats, "--mongodb.stats-collection is refused");
     }
 
     #[test]

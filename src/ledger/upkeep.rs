@@ -193,6 +193,7 @@ impl Ledger {
         });
         for no in gone {
             if let Some(chat) = self.chats.remove(&no) {
+                self.tally.forgotten_owed += u64::from(self.forgive(&chat));
                 if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
                     runtime.chats.remove(&chat.chat_id);
                     let lives = chat.book.lives().iter();
