@@ -22,7 +22,8 @@
 //! | [`store`] | brings the ledger to the disk and back |
 //! | [`flush`] | writes the state of chats to the shared store |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
-//! | [`server`] | knows HTTP as a server |
+//! | [`server`] | knows HTTP as a server, and answers who reads |
+//! | [`control`] | takes in what is pushed |
 //! | [`telemetry`] | counts what the exporter itself does |
 //! | [`app`] | wires parts together and owns the tasks |
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
@@ -34,6 +35,7 @@ pub mod app;
 pub mod backfill;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod flush;
 pub mod ledger;

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("flush", &["ledger", "model", "mongo", "store", "telemetry"]),
     ("metrics", &["ledger", "model", "telemetry"]),
     ("server", &["ledger", "metrics", "model", "store", "telemetry"]),
+    ("control", &["ledger", "model", "server", "sources", "store", "telemetry"]),
     ("cli", &[]),
     ("config", &["cli", "flush", "ledger", "logging", "model", "mongo", "sources"]),
     ("backfill", &["cli", "ledger", "metrics", "model", "sources", "telemetry"]),

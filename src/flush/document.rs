@@ -200,12 +200,15 @@ mod tests {
         let ended = Timestamp(13 * SECOND);
         let over = Owing { phase: Phase::Ended, ended_at: Some(ended), ..chat("c") };
         let change = session(&over);
-        assert_eq!(change.set.get_i32("status"), Ok(1));
+        assert_eq!(change.set.get_i32("status").unwrap(), 1);
         assert_eq!(change.set.get("ended_at"), Some(&date(ended)));
         assert_eq!(change.set.get("last_updated_at"), Some(&date(ended)));
-        assert_eq!(change.set.get_f64("duration_sec"), Ok(2.5));
+        assert_eq!(change.set.get_f64("duration_sec").unwrap(), 2.5);
         assert!(change.unset.is_empty());
-        assert_eq!(session(&Owing { phase: Phase::Lost, ..over }).set.get_i32("status"), Ok(0));
+        assert_eq!(
+            session(&Owing { phase: Phase::Lost, ..over }).set.get_i32("status").unwrap(),
+            0
+        );
     }
 
     #[test]
@@ -245,13 +248,13 @@ mod tests {
         let one = overall(&row("a_b", "c"), "L", Timestamp(0));
         assert_ne!(one.id, overall(&row("a", "b_c"), "L", Timestamp(0)).id);
         let average = one.set.get_document("overall_avg").unwrap();
-        assert_eq!(average.get_i64("avg_prompt_tokens"), Ok(3));
-        assert_eq!(average.get_i64("avg_total_tokens"), Ok(4));
-        assert_eq!(average.get_f64("avg_cost_total_usd"), Ok(1.5));
-        assert_eq!(average.get_f64("avg_duration_sec"), Ok(0.0));
+        assert_eq!(average.get_i64("avg_prompt_tokens").unwrap(), 3);
+        assert_eq!(average.get_i64("avg_total_tokens").unwrap(), 4);
+        assert_eq!(average.get_f64("avg_cost_total_usd").unwrap(), 1.5);
+        assert_eq!(average.get_f64("avg_duration_sec").unwrap(), 0.0);
         let none = Arc::new(Workflow { starts: 0, ..row("a", "b") });
         let average = overall(&none, "L", Timestamp(0));
         let average = average.set.get_document("overall_avg").unwrap();
-        assert_eq!(average.get_i64("avg_total_tokens"), Ok(0));
+        assert_eq!(average.get_i64("avg_total_tokens").unwrap(), 0);
     }
 }

@@ -222,9 +222,9 @@ mod tests {
         let expected = doc! {"q": query, "u": update, "upsert": true, "multi": false};
         assert_eq!(change().statement(false), expected);
         let owned = change().statement(true);
-        assert_eq!(owned.get_document("q"), Ok(&doc! {"_id": "c"}));
+        assert_eq!(owned.get_document("q").unwrap(), &doc! {"_id": "c"});
         let inserted = owned.get_document("u").unwrap().get_document("$setOnInsert");
-        assert_eq!(inserted, Ok(&doc! {"written_by": "mozaiks-exporter", "kind": "chat"}));
+        assert_eq!(inserted.unwrap(), &doc! {"written_by": "mozaiks-exporter", "kind": "chat"});
     }
 
     #[test]

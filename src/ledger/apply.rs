@@ -21,7 +21,9 @@ impl Ledger {
         let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else {
             return;
         };
-        runtime.up = Some(true);
+        if answer.source == Source::Scrape {
+            runtime.up = Some(true);
+        }
         runtime.answer += 1;
         let newcomers = runtime.hear(answer, unread, holds_last, now);
         if std::mem::take(&mut runtime.changed) {

@@ -35,6 +35,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What both listeners answer, as OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {

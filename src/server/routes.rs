@@ -12,7 +12,7 @@ use super::body::Payload;
 use super::reply::{
     HTML, JSON, PLAIN, compressed, count, error, method_not_allowed, not_found, ok, respond,
 };
-use super::{Handler, Peer, json, negotiate, page};
+use super::{Handler, OPENAPI, Peer, json, negotiate, page};
 use crate::ledger::Visitor;
 use crate::metrics::{Show, View, render};
 use crate::store::Shared;
@@ -45,6 +45,7 @@ enum Route {
     Health,
     Healthy,
     Ready,
+    OpenApi,
     Landing,
     Unknown,
 }
@@ -59,6 +60,7 @@ impl Route {
             "/api/health" => Self::Health,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
+            "/openapi.json" => Self::OpenApi,
             "/" => Self::Landing,
             _ => match path.strip_prefix("/metrics/perf/chats/") {
                 Some(id) if !id.is_empty() => {
@@ -79,6 +81,7 @@ impl Route {
             Self::Health => "health",
             Self::Healthy => "healthy",
             Self::Ready => "ready",
+            Self::OpenApi => "openapi",
             Self::Landing => "landing",
             Self::Unknown => "unknown",
         }
@@ -143,6 +146,7 @@ impl Site {
                     respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, body)
                 }
             }
+            Route::OpenApi => ok(JSON, OPENAPI),
             Route::Landing => {
                 let numbers = self.telemetry.lock().clone();
                 ok(HTML, page::landing(&self.ledger.lock(), &numbers, now))
