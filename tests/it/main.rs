@@ -11,6 +11,7 @@ mod support;
 mod backfill;
 mod births;
 mod dashboard;
+mod flush;
 mod follow;
 mod formats;
 mod kill;
