@@ -150,6 +150,7 @@ pub(super) fn size(document: &Document) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what is written exactly is compared exactly")]
 mod tests {
     use std::sync::Arc;
 

@@ -27,7 +27,6 @@ pub(super) enum Stored {
 }
 
 impl Stored {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub(super) fn is_unknown(&self) -> bool {
         *self == Self::Unknown
     }
