@@ -49,7 +49,7 @@ pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BO
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
 pub use record::{Entry, Kind, RestoreError};
-pub use runtimes::Runtime;
+pub use runtimes::{Runtime, Sums};
 pub use totals::{Outcome, Spending, User, Workflow};
 
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
