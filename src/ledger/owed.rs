@@ -39,6 +39,8 @@ pub(super) struct Owed {
     last_ticket: u64,
     revision: u64,
     endings: u64,
+    /// The time of what goes on in the ledger.
+    time: Timestamp,
 }
 
 /// The state of an owed chat at one time.
@@ -179,7 +181,7 @@ impl Ledger {
             chat.revision = self.owed.revision;
             self.owed.endings += u64::from(!chat.is_live());
             if chat.ticket == 0 {
-                chat.stored = Stored::Owed(chat.last_update);
+                chat.stored = Stored::Owed(self.owed.time);
                 chat.ticket = self.owed.enqueue(no);
             }
         }
@@ -217,6 +219,11 @@ impl Ledger {
 }
 
 impl Owed {
+    /// What comes to be owed from now on is owed since then, whenever it happened.
+    pub(super) fn set_time(&mut self, now: Timestamp) {
+        self.time = now;
+    }
+
     /// Puts a chat at the end. Tickets begin at 1.
     fn enqueue(&mut self, no: u64) -> u64 {
         self.last_ticket += 1;

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use mongodb::bson::{Document, doc};
 use mozaiks_exporter::mongo::{Mongo, MongoError, Reason, UriSource, code};
 
+use serde_json::json;
+
+use super::support::exporter::Launch;
 use super::support::mongo::Mongo as Server;
 use super::support::wait::eventually;
 
@@ -18,6 +21,39 @@ async fn ask(mongo: &Mongo) -> Result<(), MongoError> {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn the_runtimes_own_variable_is_enough_and_is_never_shown() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::wire());
+    let launch = || Launch::new(dir.path()).runtime("app=");
+    let with_user = server.uri().replace("mongodb://", "mongodb://user:sesame@");
+    // The wire server knows no user, so it refuses all of them.
+    let exporter = launch()
+        .env("MONGO_URI", with_user)
+        .flag("--mongodb.flush-interval", "1s")
+        .flag("--log.level", "debug")
+        .start();
+    let start = json!({"event": "workflow_start", "chat_id": "c", "app_id": "acme",
+        "workflow_name": "Desk", "user_id": "alice"});
+    assert_eq!(exporter.push("/api/v1/events", &start).status, 202);
+    let failures = "mozaiks_exporter_flush_failures_total";
+    exporter.wait_for_value(failures, &[("reason", "unauthorized")], |n| n >= Some(1.0));
+    let log = exporter.log().join("\n");
+    assert!(log.contains("the credentials are refused") && !log.contains("sesame"), "{log}");
+
+    for (args, wanted) in [
+        (&["mongodb://user:sesame@host:port"][..], "--mongodb.uri is refused"),
+        (&["b=mongodb://user:sesame@host"], "names a runtime `b`, but the runtimes are `app`"),
+    ] {
+        let (status, said) = launch().flag("--mongodb.uri", args[0]).run_to_its_end();
+        assert_eq!(status.code(), Some(64), "{said}");
+        assert!(said.contains(wanted) && !said.contains("sesame"), "{said}");
+    }
+    let (status, said) =
+        launch().runtime("other=").env("MONGO_URI", "mongodb://user:sesame@host").run_to_its_end();
+    assert_eq!(status.code(), Some(64), "{said}");
+    assert!(said.contains("--mongodb.uri NAME=URI") && !said.contains("sesame"), "{said}");
 }
 
 #[test]

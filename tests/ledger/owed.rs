@@ -129,6 +129,23 @@ fn what_changes_is_owed_in_order_until_it_is_settled() {
 }
 
 #[test]
+fn late_news_is_owed_since_it_came() {
+    let mut desk = Desk::open(true);
+    desk.second = 3600;
+    let now = desk.now();
+    let event = Event {
+        at: mozaiks_exporter::model::Timestamp(START * SECOND),
+        about: About::Chat(chat_id(0)),
+        app_id: Some("acme".into()),
+        workflow_name: Some("Desk".into()),
+        user_id: None,
+        what: What::Started,
+    };
+    desk.ledger.receive(RUNTIME, [Delivery { id: None, content: event }], now);
+    assert_eq!(desk.ledger.debt().since, Some(now.wall));
+}
+
+#[test]
 fn an_end_is_told_of_at_once() {
     let mut desk = Desk::open(true);
     desk.push(0, What::Started);
@@ -229,7 +246,9 @@ fn what_is_forgotten_before_it_is_written_is_counted() {
         desk.ledger.tick(desk.now());
         let rest: Vec<Owing> =
             desk.owed().into_iter().filter(|chat| *chat.chat_id == *chat_id(1)).collect();
-        rest.iter().for_each(|chat| desk.settle(chat));
+        for chat in &rest {
+            desk.settle(chat);
+        }
     }
     assert!(desk.ledger.chat(&chat_id(0)).is_none());
     assert_eq!(desk.ledger.tally().forgotten_owed, 1);
@@ -281,9 +300,11 @@ proptest! {
                     for chat in &batch {
                         store.insert(chat.chat_id.to_string(), chat.totals.get(Count::Turns));
                     }
-                    meanwhile.into_iter().for_each(|chat| desk.turn(chat));
-                    if answered {
-                        batch.iter().for_each(|chat| desk.settle(chat));
+                    for chat in meanwhile {
+                        desk.turn(chat);
+                    }
+                    for chat in batch.iter().filter(|_| answered) {
+                        desk.settle(chat);
                     }
                 }
                 Op::Save => desk.save(),
