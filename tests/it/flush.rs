@@ -210,6 +210,9 @@ fn an_outage_and_a_sigkill_in_it_are_caught_up_with_in_bulk() {
     assert_eq!(lag(&exporter), 0.0);
     let asked = mongo.asked();
     assert!(asked.count("update") <= 12, "{} commands for three batches", asked.count("update"));
+    let largest =
+        asked.commands("update").iter().filter_map(|command| int(command, "updates")).max();
+    assert!(largest >= Some(200), "{largest:?} documents in the largest command");
     // Nothing is owed, so nothing is asked.
     let before = mongo.asked().count("update");
     pause(Duration::from_millis(2500));
@@ -320,6 +323,10 @@ fn a_document_that_is_refused_costs_itself() {
     wait_for(&mongo, SESSIONS, "good", "status", 1);
     exporter.wait_for(DOCUMENTS, &[("result", "refused")], 2.0);
     exporter.wait_for(BACKLOG, &[], 0.0);
+    // Only this test has read anything.
+    let asked = mongo.asked();
+    assert_eq!((asked.count("aggregate"), asked.with_field("messages")), (0, 0));
+    assert!(asked.documents() <= asked.count("find"), "{}", asked.documents());
     assert_eq!(mongo.find(SESSIONS, "bad"), None);
     assert_eq!(exporter.logged("MongoDB refuses documents; they are left out").len(), 1);
     // It is tried again when there is something new to say of it.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use mozaiks_exporter::mongo::{Mongo, MongoError, Reason, UriSource, code};
 
 use serde_json::json;
@@ -54,6 +54,22 @@ fn the_runtimes_own_variable_is_enough_and_is_never_shown() {
         launch().runtime("other=").env("MONGO_URI", "mongodb://user:sesame@host").run_to_its_end();
     assert_eq!(status.code(), Some(64), "{said}");
     assert!(said.contains("--mongodb.uri NAME=URI") && !said.contains("sesame"), "{said}");
+}
+
+#[test]
+fn the_server_of_the_tests_keeps_the_types_of_what_it_holds() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let path = dir.path().join("lines.jsonl");
+    let line = r#"{"_id": "a.b$c", "at": {"$date": {"$numberLong": "1795311952268"}},
+        "n": {"$numberInt": "7"}, "long": {"$numberLong": "5000000000"},
+        "x": {"$numberDouble": "1.0"}, "none": null}"#;
+    std::fs::write(&path, line.replace('\n', " ") + "\n\n").unwrap();
+    for _ in 0..2 {
+        server.load("c", &path);
+    }
+    let expected = doc! {"_id": "a.b$c", "at": DateTime::from_millis(1_795_311_952_268),
+    "n": 7, "long": 5_000_000_000_i64, "x": 1.0, "none": null};
+    assert_eq!(server.find_all("c"), [expected]);
 }
 
 #[test]
