@@ -175,10 +175,11 @@ impl Flush {
         }
     }
 
-    /// Pays what is owed by now. Returns how many chats that were.
+    /// Pays what is owed by now. Returns how many chats that were. Where collections alone fail, the
+    /// others are written, and the first error is the result.
     async fn flush(&mut self) -> Result<usize, MongoError> {
         let until = self.shared.lock().last_ticket();
-        let (mut after, mut paid) = (0, 0);
+        let (mut after, mut paid, mut failed) = (0, 0, None);
         loop {
             let now = self.shared.clock().now().wall;
             let (batch, rows, version) = {
@@ -187,46 +188,60 @@ impl Flush {
                 let pairs = batch.iter().map(pair).collect::<BTreeSet<Pair>>();
                 (batch, ledger.pair_totals(&pairs), ledger.version())
             };
-            let Some(last) = batch.last() else { return Ok(paid) };
+            let Some(last) = batch.last() else { return failed.map_or(Ok(paid), Err) };
             after = last.ticket;
             // Others see no more of a chat than what survives us.
             self.shared.settled(version).await;
-            self.write(&batch, &rows, now).await?;
+            let unwritten = self.write(&batch, &rows, now).await?;
             let mut ledger = self.shared.lock();
-            for chat in &batch {
+            let is_written = |chat: &&Owing| {
+                !unwritten.contains_key(&self.places.sessions)
+                    && !unwritten.contains_key(&self.stats(&chat.app_id, &chat.workflow_name))
+            };
+            for chat in batch.iter().filter(is_written) {
                 ledger.settle_debt(chat.no, chat.revision, now);
+                paid += 1;
             }
-            paid += batch.len();
+            failed = failed.or(unwritten.into_values().next());
         }
     }
 
+    /// Writes a batch. Returns the collections that could not be written to, and why.
     async fn write(
         &mut self,
         batch: &[Owing],
         rows: &BTreeMap<Pair, Workflow>,
         now: Timestamp,
-    ) -> Result<(), MongoError> {
+    ) -> Result<BTreeMap<String, MongoError>, MongoError> {
         let database = self.mongo.database().await?;
         let mut changes: BTreeMap<String, Vec<Change>> = BTreeMap::new();
         let sessions = changes.entry(self.places.sessions.clone()).or_default();
         sessions.extend(batch.iter().map(document::session));
-        let stats = |app_id: &str, workflow_name: &str| {
-            self.places.stats.fill(self.mongo.database_name(), app_id, workflow_name)
-        };
         for chat in batch {
-            let collection = stats(&chat.app_id, &chat.workflow_name);
+            let collection = self.stats(&chat.app_id, &chat.workflow_name);
             changes.entry(collection).or_default().push(document::stats(chat, now));
         }
         for ((app_id, workflow_name), row) in rows {
             let overall = document::overall(row, &self.ledger, now);
-            changes.entry(stats(app_id, workflow_name)).or_default().push(overall);
+            changes.entry(self.stats(app_id, workflow_name)).or_default().push(overall);
         }
+        let mut unwritten = BTreeMap::new();
         for (collection, changes) in changes {
             let own = self.places.own;
-            let written = write::write(&self.mongo, &database, &collection, changes, own).await?;
-            self.say(&collection, &written);
+            match write::write(&self.mongo, &database, &collection, changes, own).await {
+                Ok(written) => self.say(&collection, &written),
+                Err(error) if write::is_about_collection(&error) => {
+                    unwritten.insert(collection, error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(unwritten)
+    }
+
+    /// The collection of a pair's stats.
+    fn stats(&self, app_id: &str, workflow_name: &str) -> String {
+        self.places.stats.fill(self.mongo.database_name(), app_id, workflow_name)
     }
 
     /// Counts what became of documents. What is wrong with them is said once.

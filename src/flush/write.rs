@@ -17,9 +17,15 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A command is sent once its changes are this large, far below the server's 48 MB: others
 /// wait behind it.
 const MAX_BYTES: usize = 1 << 20;
-/// Errors of single changes that have nothing to do with the change: the server steps down or shuts
+/// The largest document that is sent: a server takes 16 MB.
+const MAX_STATEMENT_BYTES: usize = 15 << 20;
+/// Errors that have nothing to do with the change: the server steps down or shuts
 /// down, a lock, a time that ran out.
 const PASSING: [i32; 12] = [24, 50, 64, 91, 112, 189, 262, 10107, 11600, 11602, 13435, 13436];
+
+/// Errors of whole commands that come again as long as the command is the same: a name or a document
+/// that the server does not take, a view in the place of the collection.
+const LASTING: [i32; 11] = [2, 9, 14, 20, 52, 56, 57, 72, 73, 166, 10334];
 
 /// One document to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,22 +126,43 @@ pub(super) async fn write(
     own: bool,
 ) -> Result<Written, MongoError> {
     let mut written = Written::default();
-    let mut statements = Vec::new();
-    let mut bytes = 0;
-    for change in changes {
-        let statement = change.statement(own);
-        bytes += size(&statement);
-        statements.push(statement);
-        if bytes >= MAX_BYTES {
-            bytes = 0;
-            send(mongo, database, collection, std::mem::take(&mut statements), &mut written)
-                .await?;
-        }
+    let (commands, too_large) = split(changes, own);
+    if too_large > 0 {
+        written.count(Outcome::Refused, too_large);
+        written.refusal = Some(format!("a document for {collection} is larger than 15 MiB"));
     }
-    if !statements.is_empty() {
+    for statements in commands {
         send(mongo, database, collection, statements, &mut written).await?;
     }
     Ok(written)
+}
+
+/// Parts the changes into commands of bounded size. Returns how many are too large to be sent.
+fn split(changes: Vec<Change>, own: bool) -> (Vec<Vec<Document>>, usize) {
+    let (mut commands, mut bytes, mut too_large) = (vec![Vec::new()], 0, 0);
+    for change in changes {
+        let statement = change.statement(own);
+        let size = size(&statement);
+        if size > MAX_STATEMENT_BYTES {
+            too_large += 1;
+            continue;
+        }
+        if bytes + size > MAX_BYTES {
+            commands.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(command) = commands.last_mut() {
+            command.push(statement);
+        }
+    }
+    commands.retain(|command| !command.is_empty());
+    (commands, too_large)
+}
+
+/// Whether an error is about one collection, so that others can be written to all the same.
+pub(super) fn is_about_collection(error: &MongoError) -> bool {
+    error.reason == Reason::Server && error.code.is_some_and(|code| !PASSING.contains(&code))
 }
 
 async fn send(
@@ -154,7 +181,14 @@ async fn send(
         command.insert("writeConcern", concern);
     }
     let what = format!("writing to {collection}");
-    let answer = mongo.ask(&what, LIMIT, database.run_command(command)).await?;
+    let answer = match mongo.ask(&what, LIMIT, database.run_command(command)).await {
+        Err(error) if error.code.is_some_and(|code| LASTING.contains(&code)) => {
+            written.count(Outcome::Refused, number);
+            written.refusal.get_or_insert(error.detail);
+            return Ok(());
+        }
+        answer => answer?,
+    };
     take_apart(&answer, number, &what, written)
 }
 
@@ -225,6 +259,19 @@ mod tests {
         assert_eq!(owned.get_document("q").unwrap(), &doc! {"_id": "c"});
         let inserted = owned.get_document("u").unwrap().get_document("$setOnInsert");
         assert_eq!(inserted.unwrap(), &doc! {"written_by": "mozaiks-exporter", "kind": "chat"});
+    }
+
+    #[test]
+    fn commands_are_bounded_and_a_giant_costs_itself() {
+        let of = |bytes: usize| {
+            Change::new("c".into(), None, doc! {"text": "x".repeat(bytes)}, Vec::new())
+        };
+        let (commands, too_large) =
+            split(vec![of(10), of(16 << 20), of(600_000), of(600_000), of(2 << 20), of(10)], false);
+        assert_eq!(too_large, 1);
+        let sizes: Vec<usize> = commands.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
+        assert_eq!(split(Vec::new(), false), (Vec::new(), 0));
     }
 
     #[test]

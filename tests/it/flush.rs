@@ -336,6 +336,30 @@ fn a_document_that_is_refused_costs_itself() {
 }
 
 #[test]
+fn a_collection_that_fails_keeps_the_others_from_nothing() {
+    let (dir, mongo) = (tempfile::tempdir().unwrap(), Mongo::wire());
+    // One has a name that the server does not take, the other has some trouble of its own.
+    mongo.misbehave(doc! {"failCollections": {
+        "workflow_stats_acme_Refused": 73, "workflow_stats_acme_Troubled": 8,
+    }});
+    let exporter = begun(dir.path(), &mongo);
+    for workflow in ["Refused", "Troubled", "Desk"] {
+        push(&exporter, &json!([start_of(workflow, "acme", workflow), turn(workflow)]));
+    }
+    wait_for(&mongo, STATS, "Desk", "agent_turns", 1);
+    // Its document and that of the pair.
+    exporter.wait_for_value(DOCUMENTS, &[("result", "refused")], |now| now >= Some(2.0));
+    exporter.wait_for(BACKLOG, &[], 1.0);
+    exporter.wait_for_value(FAILURES, &[("reason", "server")], |now| now >= Some(1.0));
+    for chat in ["Refused", "Troubled"] {
+        wait_for(&mongo, SESSIONS, chat, "usage_prompt_tokens_final", 1500);
+    }
+    mongo.misbehave(doc! {});
+    wait_for(&mongo, "workflow_stats_acme_Troubled", "Troubled", "agent_turns", 1);
+    exporter.wait_for(BACKLOG, &[], 0.0);
+}
+
+#[test]
 fn a_server_that_hangs_keeps_nobody_waiting() {
     let (dir, mongo) = (tempfile::tempdir().unwrap(), Mongo::wire());
     let mut exporter = begun(dir.path(), &mongo);
