@@ -19,6 +19,8 @@ mod oracle;
 mod owed;
 #[path = "ledger/play.rs"]
 mod play;
+#[path = "ledger/receive.rs"]
+mod receive;
 #[path = "ledger/scrapers.rs"]
 mod scrapers;
 #[path = "ledger/world.rs"]

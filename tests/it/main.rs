@@ -18,6 +18,7 @@ mod kill;
 mod lifecycle;
 mod logging;
 mod mongo;
+mod once;
 mod receive;
 mod redact;
 mod replay;
