@@ -27,7 +27,7 @@ pub use names::{NameError, Template, check_collection};
 
 use crate::ledger::{Owing, Pair, Workflow};
 use crate::model::Timestamp;
-use crate::mongo::{Mongo, MongoError, Reason};
+use crate::mongo::{MAX_IDLE, Mongo, MongoError, Reason};
 use crate::store::Shared;
 use crate::telemetry::{FlushNumbers, OWN_BOUNDS, Telemetry};
 use write::{Change, Outcome, Written};
@@ -138,7 +138,9 @@ impl Flush {
     async fn flush_and_say(&mut self) -> Duration {
         let start = Instant::now();
         let result = self.flush().await;
-        if !matches!(result, Ok(0)) {
+        if matches!(result, Ok(0)) {
+            self.mongo.rest(MAX_IDLE).await;
+        } else {
             self.count(&result, start.elapsed());
         }
         match result {

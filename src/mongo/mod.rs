@@ -18,7 +18,7 @@ use std::time::Duration;
 use mongodb::options::{ClientOptions, ConnectionString, ServerMonitoringMode};
 use mongodb::{Client, Database};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use error::{MongoError, Reason, code};
 
@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_mins(1);
 /// One who reads, one who writes, and one for each who tries again.
 const MAX_CONNECTIONS: u32 = 4;
 /// A connection that was not used for so long is closed.
-const MAX_IDLE: Duration = Duration::from_mins(5);
+pub const MAX_IDLE: Duration = Duration::from_mins(5);
 /// The largest file that holds a URI; a larger one is another file.
 const MAX_URI_BYTES: u64 = 64 * 1024;
 
@@ -135,7 +135,8 @@ pub struct Mongo {
     uri: UriSource,
     servers: String,
     database: String,
-    client: Mutex<Option<Client>>,
+    /// The client, and when it was last wanted.
+    client: Mutex<Option<(Client, Instant)>>,
 }
 
 impl Mongo {
@@ -158,7 +159,8 @@ impl Mongo {
     /// The database. Whether the servers answer shows with the first question.
     pub async fn database(&self) -> Result<Database, MongoError> {
         let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
+        if let Some((client, wanted)) = &mut *client {
+            *wanted = Instant::now();
             return Ok(client.database(&self.database));
         }
         let connecting = timeout(REACH_TIMEOUT, self.connect()).await;
@@ -167,8 +169,17 @@ impl Mongo {
             MongoError::timed_out(&what, REACH_TIMEOUT)
         })??;
         let database = fresh.database(&self.database);
-        *client = Some(fresh);
+        *client = Some((fresh, Instant::now()));
         Ok(database)
+    }
+
+    /// Lets go of the servers where nobody has asked them for that long: the driver wakes up twice a
+    /// second to look after its connections, whether there are any or not.
+    pub async fn rest(&self, idle: Duration) {
+        let mut client = self.client.lock().await;
+        if client.as_ref().is_some_and(|(_, wanted)| wanted.elapsed() >= idle) {
+            *client = None;
+        }
     }
 
     /// Waits for an answer, no longer than `limit` beyond the time that a connection may take.
@@ -279,6 +290,17 @@ mod tests {
         assert_eq!(check(), Ok("h:1".to_owned()));
         std::fs::write(&path, "x".repeat(70_000)).unwrap();
         assert!(check().unwrap_err().detail.contains("larger than any URI"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_nobody_wants_goes() {
+        let mongo = Mongo::new(UriSource::Value("mongodb://127.0.0.1:1".into()), "db").unwrap();
+        mongo.database().await.unwrap();
+        mongo.rest(MAX_IDLE).await;
+        assert!(mongo.client.lock().await.is_some());
+        mongo.rest(Duration::ZERO).await;
+        assert!(mongo.client.lock().await.is_none());
+        mongo.database().await.unwrap();
     }
 
     #[tokio::test]
