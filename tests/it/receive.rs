@@ -367,6 +367,38 @@ fn idle_slow_and_vanishing_clients_keep_nobody_waiting() {
 }
 
 #[test]
+fn who_comes_while_too_much_is_held_is_told_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = launch(dir.path()).start();
+    // None of them is complete. Together they fill what may be held, to the last corner.
+    let sizes = [(8 << 20, 9), (1 << 20, 10), (64 << 10, 20), (4 << 10, 30)];
+    let mut held = Vec::new();
+    for (size, number) in sizes {
+        for _ in 0..number {
+            let mut stream = TcpStream::connect(exporter.control()).unwrap();
+            let head = format!(
+                "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                 content-length: {size}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            // The one that is too much is refused before it is all sent.
+            drop(stream.write_all(&vec![b' '; size - 1]));
+            held.push(stream);
+        }
+    }
+    let refused = eventually("there is no room", || match exporter.push(EVENTS, &start("c")) {
+        refused if refused.status == 429 => Ok(refused),
+        other => Err(other.text()),
+    });
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    drop(held);
+    eventually("there is room again", || match exporter.push(EVENTS, &start("c")).status {
+        202 => Ok(()),
+        status => Err(status.to_string()),
+    });
+}
+
+#[test]
 fn names_without_end_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = launch(dir.path()).flag("--chat.max-series", "4000").start();

@@ -309,7 +309,9 @@ proptest! {
         for op in ops {
             match op {
                 Op::Send(indexes) => {
-                    indexes.iter().for_each(|index| send(&mut desk, *index));
+                    for index in &indexes {
+                        send(&mut desk, *index);
+                    }
                     sent.extend(indexes);
                 }
                 Op::Commit => {
