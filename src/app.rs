@@ -12,12 +12,14 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::cli::Users;
-use crate::config::{Config, ControlConfig, Polling, RuntimeConfig};
+use crate::config::{Config, ControlConfig, MongodbConfig, Polling, RuntimeConfig};
 use crate::control::{self, Access, Control};
+use crate::flush::Flush;
 use crate::ledger::{Ledger, Settings};
 use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
+use crate::mongo::{Mongo, MongoError};
 use crate::server::{Admission, Site, serve};
 use crate::sources::ag2::Ag2;
 use crate::sources::follow::{Desk, Laggards};
@@ -54,6 +56,9 @@ pub enum StartError {
     /// The state directory must not be used.
     #[error("--state-dir")]
     State(#[from] DirError),
+    /// The database cannot be used.
+    #[error("--mongodb.uri")]
+    Mongodb(#[from] MongoError),
     /// Signals cannot be listened to.
     #[error("cannot listen to signals")]
     Signals(#[source] io::Error),
@@ -69,6 +74,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     file: Option<StoreFile>,
     show: Show,
+    mongo: Option<Arc<Mongo>>,
 }
 
 impl App {
@@ -85,6 +91,10 @@ impl App {
             }
             None => None,
         };
+        let reach = |mongodb: &MongodbConfig| {
+            Mongo::new(mongodb.uri.clone(), &mongodb.database).map(Arc::new)
+        };
+        let mongo = config.mongodb.as_ref().map(reach).transpose()?;
         let telemetry = Arc::new(Telemetry::default());
         let now = clock.now();
         let (ledger, file) =
@@ -93,7 +103,7 @@ impl App {
         let users = user_policy(config.users, &listeners, durable_dir);
         let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self { config, listeners, control, shared, telemetry, file, show })
+        Ok(Self { config, listeners, control, shared, telemetry, file, show, mongo })
     }
 
     /// The bound addresses.
@@ -103,7 +113,7 @@ impl App {
 
     /// Runs until `stop` is true; returns when everything is drained and kept.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { config, listeners, control, shared, telemetry, file, show } = self;
+        let Self { config, listeners, control, shared, telemetry, file, show, mongo } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
@@ -170,6 +180,13 @@ impl App {
             let control = Control::new(intake, control.token_file.map(Access::new));
             let stop = stop.clone();
             tasks.spawn(serve(listener, Arc::new(control), Admission::PUSHERS, stop));
+        }
+        if let (Some(flush), Some(mongo)) = (config.mongodb.and_then(|m| m.flush), mongo) {
+            let servers = mongo.servers();
+            info!(servers, database = mongo.database_name(), "writing pushed chats to MongoDB");
+            let (ledger, telemetry) = (Arc::clone(&shared), Arc::clone(&telemetry));
+            let flush = Flush::new(mongo, ledger, telemetry, flush.places, flush.interval);
+            tasks.spawn(flush.run(stop.clone()));
         }
         let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
         for listener in listeners {

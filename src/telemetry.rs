@@ -114,6 +114,21 @@ pub struct Answers {
     pub series: u64,
 }
 
+/// What is known of the flush to MongoDB.
+#[derive(Debug, Clone, Default)]
+pub struct FlushNumbers {
+    /// Flushes that wrote all that was owed.
+    pub successes: u64,
+    /// Flushes that failed, by reason. Every reason is present from the start.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Documents by what became of them. Every result is present from the start.
+    pub documents: BTreeMap<&'static str, u64>,
+    /// How long flushes took.
+    pub durations: Histogram,
+    /// Wall clock at the end of the last flush that wrote all that was owed.
+    pub last_success: Option<Timestamp>,
+}
+
 /// What is known of what was pushed.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
@@ -138,6 +153,8 @@ pub struct Numbers {
     pub events: Events,
     /// The state store.
     pub store: StoreNumbers,
+    /// The flush to MongoDB, if there is one.
+    pub flush: Option<FlushNumbers>,
     /// The listeners.
     pub answers: Answers,
 }

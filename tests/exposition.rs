@@ -391,6 +391,13 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
     let follower = numbers.followers.entry(("main".into(), "logs")).or_default();
     follower.lines.insert("event", 1);
     follower.rows.insert("event", 1);
+    let flush = mozaiks_exporter::telemetry::FlushNumbers {
+        failures: BTreeMap::from([("connect", 1)]),
+        documents: BTreeMap::from([("written", 1)]),
+        last_success: Some(now.wall),
+        ..Default::default()
+    };
+    numbers.flush = Some(flush);
     numbers.events.rejected.insert("negative", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();

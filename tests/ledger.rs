@@ -15,6 +15,8 @@ mod events;
 mod examples;
 #[path = "ledger/oracle.rs"]
 mod oracle;
+#[path = "ledger/owed.rs"]
+mod owed;
 #[path = "ledger/play.rs"]
 mod play;
 #[path = "ledger/receive.rs"]

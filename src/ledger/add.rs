@@ -29,6 +29,9 @@ impl Ledger {
         let Some(chat) = self.chats.get_mut(&no) else { return };
         let (id, workflow) = (chat.runtime, chat.workflow);
         let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
+        if *source == Source::Receive && !std::mem::replace(&mut chat.pushed, true) {
+            self.dirty.chats.insert(no);
+        }
         let is_log = *source == Source::Logs;
         if is_log && is_bare_turn(&event.what) && runtime.expects(Source::Scrape) {
             return;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::book::{LifeKey, Standing};
 use super::chat::{Chat, Phase, Told, Turned};
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
+use super::owed::Stored;
 use super::runtimes::Newcomers;
 use super::totals::Spending;
 use super::{Book, Identity, Ledger, intern};
@@ -246,6 +247,10 @@ impl Ledger {
                 folded,
                 evicted: false,
                 failing: false,
+                pushed: false,
+                stored: Stored::default(),
+                ticket: 0,
+                revision: 0,
                 listed: false,
                 listed_life: Timestamp::default(),
                 workflow,

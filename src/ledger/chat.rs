@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
 use super::book::{Book, Life};
+use super::owed::Stored;
 use super::totals::Outcome;
 use crate::model::{Instant, Mono, RuntimeId, Source, Timestamp};
 
@@ -76,6 +77,18 @@ pub struct Chat {
     /// Its run failed; the end that is still to come is that of a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) failing: bool,
+    /// Events of it were pushed to us.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) pushed: bool,
+    /// Whether the shared store has its state.
+    #[serde(default, skip_serializing_if = "Stored::is_unknown")]
+    pub(super) stored: Stored,
+    /// Its place among those that the shared store is owed; 0 where it is not.
+    #[serde(skip)]
+    pub(super) ticket: u64,
+    /// Tells the states of an owed chat apart.
+    #[serde(skip)]
+    pub(super) revision: u64,
     /// It stood in a complete answer once, so that it can be missed in another.
     pub(super) listed: bool,
     /// Row of its workflow.
