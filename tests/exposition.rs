@@ -41,6 +41,8 @@ fn chat(
         user_id: Cow::Borrowed(names[3]),
         started_at: Some(at(begun).wall),
         ended_at: ended.map(|ended| at(ended).wall),
+        failed: false,
+        updated_at: None,
         totals: Stated { counts: counts.map(Some), cost: Some(Usd::from_f64(cost).unwrap()) },
         last_turn_seconds: (counts[0] > 0).then_some(2.5),
     }
@@ -49,8 +51,17 @@ fn chat(
 fn answer(runtime: RuntimeId, now: Instant, chats: Vec<ChatSnapshot<'_>>) -> Answer<'_> {
     let process = Some(at(-100).wall);
     let (source, runtime_clock) = (Source::Scrape, now.wall);
-    let unreadable = Vec::new();
-    Answer { source, runtime, process, runtime_clock, complete: true, chats, unreadable }
+    Answer {
+        source,
+        runtime,
+        process,
+        runtime_clock,
+        complete: true,
+        more: false,
+        chats,
+        unreadable: Vec::new(),
+        bookmarks: Vec::new(),
+    }
 }
 
 fn show() -> Show {

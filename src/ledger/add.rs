@@ -184,7 +184,7 @@ impl Ledger {
             let moved = !new_life && !matches!(event.what, What::Ended) && goes_on(chat, then.wall);
             chat.last_update = chat.last_update.max(then.wall);
             chat.moved = chat.moved.max(then.mono);
-            turned = chat.settle(Stage { new_life, moved, previous_end }, then);
+            turned = chat.settle(Stage { begun: new_life, moved, previous_end }, then);
             turned.started &= is_start;
         } else if chat.phase == Phase::Ended && goes_on(chat, then.wall) {
             chat.phase = Phase::Live;

@@ -20,7 +20,9 @@ impl Ledger {
         let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else {
             return;
         };
-        runtime.up = Some(true);
+        if answer.source == Source::Scrape {
+            runtime.up = Some(true);
+        }
         runtime.answer += 1;
         let newcomers = runtime.hear(answer, unread, holds_last, now);
         if std::mem::take(&mut runtime.changed) {
@@ -34,6 +36,9 @@ impl Ledger {
         }
         if answer.complete {
             self.note_absent(answer.runtime, now);
+        }
+        for bookmark in &answer.bookmarks {
+            self.keep_place(bookmark);
         }
         self.try_meet(now);
         self.settle_version();
@@ -105,6 +110,7 @@ impl Ledger {
         runtime.present += usize::from(chat.is_present() && !was_present);
 
         let first_life = chat.book.lives().is_empty();
+        let told_before = told_before(chat, &key);
         let booked = chat.book.record(key, &snapshot.totals, || standing);
         if booked.regressed {
             *self.tally.regressions.entry(answer.source).or_default() += 1;
@@ -120,12 +126,14 @@ impl Ledger {
             self.tally.aligned += 1;
             self.dirty.meta = true;
         }
-        let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
+        let told_before = told_before && booked.new_life;
+        let begun = booked.new_life && !told_before;
+        let mut told = Told { begun, moved: false, previous_end: None };
         let mut life_changed = booked.new_life || booked.learnt;
         if let Some(life) = chat.book.life_mut(&key) {
             told.previous_end = life.ended_at;
             // An end that lay before our time is not news.
-            life.end_counted |= aligned && snapshot.ended_at.is_some();
+            life.end_counted |= told_before || aligned && snapshot.ended_at.is_some();
             life_changed |= life.ended_at != snapshot.ended_at || life.process != answer.process;
             life.ended_at = snapshot.ended_at;
             life.process = answer.process;
@@ -136,6 +144,7 @@ impl Ledger {
         let was_live = chat.is_live() && !first_life;
         let (phase, closed) = (chat.phase, chat.closed);
         let turned = if is_latest {
+            chat.failing |= snapshot.failed && snapshot.ended_at.is_some();
             chat.settle(told, now)
         } else {
             chat.settle_aside(answer.source, told.moved);
@@ -147,7 +156,11 @@ impl Ledger {
         }
         if moved || booked.new_life {
             chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
-            chat.moved = now.mono;
+            chat.moved = match snapshot.updated_at.map(|at| now.mono_at(at)) {
+                Some(at) if first_life => at,
+                Some(at) => chat.moved.max(at),
+                None => now.mono,
+            };
         }
         let revived = chat.evicted && (moved || chat.is_live() || chat.closed != closed);
         if moved || life_changed || phase != chat.phase || revived {
@@ -160,10 +173,9 @@ impl Ledger {
         }
         self.index_phase(no, was_live);
         self.credit(no, &booked.published, turned, now);
-        if answer.source == Source::Scrape {
-            let turns = booked.published.get(Count::Turns);
-            self.time_turns(workflow, turns, snapshot.last_turn_seconds);
-        }
+        let turns = booked.published.get(Count::Turns);
+        let seconds = snapshot.last_turn_seconds.filter(|_| answer.source == Source::Scrape);
+        self.time_turns(workflow, turns, seconds);
     }
 
     /// Takes the duration of turns that nobody told of before. Of several between two looks, only
@@ -344,6 +356,14 @@ fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {
     }
 }
 
+/// Whether other witnesses have told of this life of a chat, under a start of their own: it began
+/// before the end that they told. Then neither its start nor that end is another one.
+fn told_before(chat: &Chat, key: &LifeKey) -> bool {
+    let by_others = chat.book.lives().iter().any(|life| life.key.source != key.source);
+    let end = chat.ended_at().filter(|_| chat.phase == Phase::Ended);
+    by_others && end.is_some_and(|end| key.started_at <= end)
+}
+
 /// When a chat last did something. One that has done nothing yet did so at its start.
 fn last_update(
     before: Timestamp,
@@ -351,7 +371,8 @@ fn last_update(
     moved: bool,
     now: Timestamp,
 ) -> Timestamp {
-    let at = if moved { now } else { snapshot.started_at.unwrap_or(now).min(now) };
+    let seen = if moved { now } else { snapshot.started_at.unwrap_or(now) };
+    let at = snapshot.updated_at.unwrap_or(seen).min(now);
     // A clock that was set back makes no chat look stalled, and none look younger.
     at.max(before.min(now))
 }

@@ -24,8 +24,8 @@ pub enum Phase {
 /// What a snapshot said of the life that began last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told {
-    /// The life was not known before.
-    pub(super) new_life: bool,
+    /// The life was not known before, nor told of by others.
+    pub(super) begun: bool,
     /// One of its counters rose.
     pub(super) moved: bool,
     /// The end that was stated before.
@@ -139,10 +139,10 @@ impl Chat {
         self.is_live() && self.book.latest().is_some_and(|life| life.ended_at.is_some())
     }
 
-    /// Whether only those tell of it who tell what happens: nobody would say that it is gone.
+    /// Whether only those tell of it who tell what changes: nobody would say that it is gone.
     pub fn is_hearsay(&self) -> bool {
         let speaker = self.book.latest().map(|life| life.key.source);
-        matches!(speaker, None | Some(Source::Logs | Source::Ag2 | Source::Receive))
+        speaker != Some(Source::Scrape)
     }
 
     /// Settles the phase after something was told of the life that began last.
@@ -151,7 +151,7 @@ impl Chat {
         let Some(life) = self.book.latest_mut() else {
             return Turned::default();
         };
-        let began = told.new_life && before != Phase::Live;
+        let began = told.begun && before != Phase::Live;
         let Some(end) = life.ended_at else {
             self.phase = Phase::Live;
             return Turned { started: began, ..Turned::default() };

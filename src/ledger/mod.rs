@@ -15,6 +15,7 @@
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
+//! | `known` | what sources may ask |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
 
@@ -25,6 +26,7 @@ mod book;
 mod breakdown;
 mod chat;
 mod histogram;
+mod known;
 mod learn;
 mod record;
 mod runtimes;
@@ -41,6 +43,7 @@ pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TURN_BOUNDS};
+pub use known::Acquaintance;
 pub use record::{Entry, Kind, RestoreError};
 pub use runtimes::Runtime;
 pub use totals::{Outcome, Spending, User, Workflow};
