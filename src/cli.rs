@@ -160,6 +160,29 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub ag2_path: Vec<PathBuf>,
+    /// MongoDB that holds the chats of a runtime, as URI or NAME=URI, where NAME is the runtime;
+    /// empty for none [default: `MONGO_URI`]
+    #[arg(
+        long = "mongodb.uri",
+        value_name = "[NAME=]URI",
+        env = "MOZAIKS_EXPORTER_MONGODB_URI",
+        hide_env_values = true
+    )]
+    pub mongodb_uri: Option<Secret>,
+    /// File with the URI; read again when its credentials are refused
+    #[arg(
+        long = "mongodb.uri-file",
+        value_name = "[NAME=]FILE",
+        env = "MOZAIKS_EXPORTER_MONGODB_URI_FILE"
+    )]
+    pub mongodb_uri_file: Option<PathBuf>,
+    /// Database of the runtime, whatever the URI says [default: `MozaiksAI`]
+    #[arg(
+        long = "mongodb.database",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_DATABASE"
+    )]
+    pub mongodb_database: Option<String>,
     /// How long an ended chat keeps its series [default: 24h]
     #[arg(
         long = "chat.retention",
@@ -215,6 +238,35 @@ pub struct ServeArgs {
     /// pretty on a terminal]
     #[arg(long = "log.format", value_enum, env = "MOZAIKS_EXPORTER_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// A text that is not shown by whoever shows the flags.
+#[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps it to itself.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
 }
 
 /// How user ids are shown.

@@ -16,6 +16,7 @@
 //! | room | a line of code belongs here if it |
 //! |---|---|
 //! | [`model`] | names a quantity, a unit, a clock or a fact that several rooms share |
+//! | [`mongo`] | knows how a MongoDB is reached, whoever asks it |
 //! | [`sources`] | parses something foreign, waits for it, retries it |
 //! | [`ledger`] | adds up, forgets, decides between witnesses; no I/O, no clock, no async |
 //! | [`store`] | brings the ledger to the disk and back |
@@ -37,6 +38,7 @@ pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod model;
+pub mod mongo;
 pub mod redact;
 pub mod server;
 pub mod sources;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
-use crate::cli::{Backlog, LogFormat, Users};
+use crate::cli::{Backlog, LogFormat, Secret, Users};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -18,6 +18,7 @@ pub(super) struct FileConfig {
     pub(super) runtimes: Vec<FileRuntime>,
     pub(super) logs: FileLogs,
     pub(super) ag2: FileAg2,
+    pub(super) mongodb: FileMongodb,
     pub(super) chat: FileChat,
     pub(super) label: FileLabel,
     pub(super) users: Option<Users>,
@@ -112,6 +113,14 @@ pub(super) struct FileLogs {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileAg2 {
     pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileMongodb {
+    pub(super) uri: Option<Secret>,
+    pub(super) uri_file: Option<PathBuf>,
+    pub(super) database: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -16,6 +16,7 @@ mod formats;
 mod kill;
 mod lifecycle;
 mod logging;
+mod mongo;
 mod redact;
 mod replay;
 mod weather;

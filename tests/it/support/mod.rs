@@ -4,6 +4,7 @@ pub(crate) mod chat;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod http;
+pub(crate) mod mongo;
 pub(crate) mod prometheus;
 pub(crate) mod recorded;
 pub(crate) mod runtime;

@@ -1,0 +1,216 @@
+//! Which MongoDB holds the runtime's chats, and what the exporter does with it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::file::FileMongodb;
+use super::runtimes::RuntimeConfig;
+use super::{ConfigError, variable};
+use crate::cli::ServeArgs;
+use crate::mongo::{MongoError, UriSource};
+
+/// The runtime's own variable.
+const URI_VARIABLE: &str = "MONGO_URI";
+/// The runtime uses this one, whatever the URI says.
+const DATABASE: &str = "MozaiksAI";
+/// The longest name of a database, in bytes (the server's bound).
+const MAX_DATABASE_BYTES: usize = 63;
+/// What no name of a database may hold (the server's rule).
+const NOT_IN_DATABASE: [char; 11] = ['/', '\\', '.', ' ', '"', '$', '*', '<', '>', '?', '\0'];
+
+/// The database and what is done with it.
+#[derive(Debug, Clone)]
+pub struct MongodbConfig {
+    /// Where it is.
+    pub uri: UriSource,
+    /// Its name.
+    pub database: String,
+    /// The runtime whose chats it holds.
+    pub runtime: Arc<str>,
+}
+
+/// Why the database cannot be used. Each says what, where, and what to do, and no password.
+#[derive(Debug, thiserror::Error)]
+pub enum MongodbError {
+    /// The URI is none, or cannot be read.
+    #[error("{option} is refused")]
+    Uri {
+        /// Where it was said.
+        option: String,
+        /// Why.
+        #[source]
+        source: MongoError,
+    },
+    /// A URI and a file with one.
+    #[error("--mongodb.uri and --mongodb.uri-file are both given; give one of them")]
+    Both,
+    /// A runtime that is not watched.
+    #[error("{option} names a runtime `{name}`, but the runtimes are {}", names(.known))]
+    Unknown {
+        /// Where it was said.
+        option: String,
+        /// The name.
+        name: String,
+        /// The watched ones.
+        known: Vec<String>,
+    },
+    /// Several runtimes and no word of whose chats they are.
+    #[error(
+        "{option} does not say which runtime's chats the database holds ({}); say \
+         --mongodb.uri NAME=URI or --mongodb.uri-file NAME=FILE, or --mongodb.uri '' for none",
+        names(.known)
+    )]
+    Whose {
+        /// Where it was said.
+        option: String,
+        /// The watched ones.
+        known: Vec<String>,
+    },
+    /// A name that no database has.
+    #[error(
+        "--mongodb.database `{0}` is no name of a database: 1 to {MAX_DATABASE_BYTES} bytes, \
+         without blanks and any of / \\ . \" $ * < > ?"
+    )]
+    Database(String),
+}
+
+fn names(known: &[String]) -> String {
+    known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What was said: by flags and environment, by the file, by the runtime's own environment.
+pub(super) fn load(
+    args: &ServeArgs,
+    file: FileMongodb,
+    runtimes: &[RuntimeConfig],
+) -> Result<Option<MongodbConfig>, ConfigError> {
+    let Some((option, name, uri)) = source(args, &file, runtimes)? else { return Ok(None) };
+    let known = || runtimes.iter().map(|runtime| runtime.name.to_string()).collect::<Vec<_>>();
+    let runtime = match (name, runtimes) {
+        (Some(name), _) => {
+            runtimes.iter().find(|runtime| *runtime.name == *name).ok_or_else(|| {
+                MongodbError::Unknown { option: option.clone(), name, known: known() }
+            })?
+        }
+        (None, [only]) => only,
+        (None, _) => return Err(MongodbError::Whose { option, known: known() }.into()),
+    };
+    uri.check().map_err(|source| MongodbError::Uri { option, source })?;
+    let database = args.mongodb_database.clone().or(file.database);
+    let database = database.unwrap_or_else(|| DATABASE.to_owned());
+    if database.is_empty()
+        || database.len() > MAX_DATABASE_BYTES
+        || database.contains(NOT_IN_DATABASE)
+    {
+        return Err(MongodbError::Database(database).into());
+    }
+    Ok(Some(MongodbConfig { uri, database, runtime: Arc::clone(&runtime.name) }))
+}
+
+type Said = (String, Option<String>, UriSource);
+
+/// The option that names the database, the runtime it is said to belong to, and the URI.
+fn source(
+    args: &ServeArgs,
+    file: &FileMongodb,
+    runtimes: &[RuntimeConfig],
+) -> Result<Option<Said>, ConfigError> {
+    // Whoever gives one of them on the command line does not mean the file's other one.
+    let is_in_args = args.mongodb_uri.is_some() || args.mongodb_uri_file.is_some();
+    let (uri, uri_file) = if is_in_args {
+        (args.mongodb_uri.as_ref(), args.mongodb_uri_file.as_ref())
+    } else {
+        (file.uri.as_ref(), file.uri_file.as_ref())
+    };
+    let said = |option: &str, text: &str, source: fn(&str) -> UriSource| {
+        let (name, text) = named(text, runtimes);
+        Ok(Some((option.to_owned(), name, source(text))))
+    };
+    let value = |text: &str| UriSource::Value(text.to_owned());
+    match (uri, uri_file) {
+        (Some(uri), Some(_)) if !uri.reveal().is_empty() => Err(MongodbError::Both.into()),
+        (_, Some(path)) => said("--mongodb.uri-file", &path.to_string_lossy(), |path| {
+            UriSource::File(PathBuf::from(path))
+        }),
+        (Some(uri), None) if uri.reveal().trim().is_empty() => Ok(None),
+        (Some(uri), None) => said("--mongodb.uri", uri.reveal(), value),
+        (None, None) => match variable(URI_VARIABLE) {
+            Some(uri) => said(&format!("the environment's {URI_VARIABLE}"), &uri, value),
+            None => Ok(None),
+        },
+    }
+}
+
+/// `NAME=URI`, where the name cannot be a part of the URI, or of a path that begins it.
+fn named<'a>(text: &'a str, runtimes: &[RuntimeConfig]) -> (Option<String>, &'a str) {
+    match text.split_once('=') {
+        Some((name, rest))
+            if !name.contains(['/', ':', '@'])
+                || runtimes.iter().any(|runtime| *runtime.name == *name) =>
+        {
+            (Some(name.to_owned()), rest)
+        }
+        _ => (None, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Secret;
+    use crate::config::Config;
+
+    fn load(runtimes: &[&str], uri: &str) -> Result<Option<MongodbConfig>, ConfigError> {
+        let args = ServeArgs {
+            runtime_url: runtimes.iter().map(|url| (*url).to_owned()).collect(),
+            mongodb_uri: Some(Secret::new(uri)),
+            ..ServeArgs::default()
+        };
+        Config::load(&args).map(|config| config.mongodb)
+    }
+
+    fn problem(runtimes: &[&str], uri: &str) -> String {
+        let error = load(runtimes, uri).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    }
+
+    #[test]
+    fn one_runtime_needs_no_name() {
+        let config = load(&["http://a:1"], "mongodb://u:p@h/other?w=1").unwrap().unwrap();
+        assert_eq!((&*config.runtime, &*config.database), ("a:1", "MozaiksAI"));
+        assert_eq!(config.uri, UriSource::Value("mongodb://u:p@h/other?w=1".to_owned()));
+        assert!(load(&["http://a:1"], "").unwrap().is_none());
+    }
+
+    #[test]
+    fn several_runtimes_need_one() {
+        let two = ["a=http://a:1", "http://b:2"];
+        let whose = problem(&two, "mongodb://h");
+        assert!(whose.contains("`a`, `b:2`") && whose.contains("NAME=URI"), "{whose}");
+        assert_eq!(&*load(&two, "a=mongodb://h").unwrap().unwrap().runtime, "a");
+        assert_eq!(&*load(&two, "b:2=mongodb://h").unwrap().unwrap().runtime, "b:2");
+        let unknown = problem(&two, "c=mongodb://h");
+        assert!(unknown.contains("`c`") && unknown.contains("`a`, `b:2`"), "{unknown}");
+    }
+
+    #[test]
+    fn a_wrong_uri_is_refused_without_its_password() {
+        let text = problem(&["http://a:1"], "mongodb://user:sesame@h:x");
+        assert!(text.starts_with("--mongodb.uri is refused: "), "{text}");
+        assert!(!text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn a_database_has_a_name_that_the_server_takes() {
+        for name in ["", "a.b", "a b", "$x", &"n".repeat(64)] {
+            let args = ServeArgs {
+                mongodb_uri: Some(Secret::new("mongodb://h")),
+                mongodb_database: Some(name.to_owned()),
+                ..ServeArgs::default()
+            };
+            let error = Config::load(&args).unwrap_err().to_string();
+            assert!(error.contains("no name of a database"), "{error}");
+        }
+    }
+}
