@@ -8,19 +8,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::cli::Users;
-use crate::config::{Config, Polling, RuntimeConfig};
+use crate::config::{Config, MongodbConfig, Polling, RuntimeConfig};
 use crate::ledger::{Ledger, Settings};
 use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
+use crate::mongo::{Mongo, MongoError};
 use crate::server::{Site, serve};
 use crate::sources::ag2::Ag2;
 use crate::sources::follow::{Desk, Laggards};
 use crate::sources::logs::Logs;
+use crate::sources::mongodb::{self, Stored};
 use crate::sources::scrape::{Client, Scrape, trust};
 use crate::sources::{Intake, runner};
 use crate::store::{DirError, Keeper, Shared, StoreFile};
@@ -33,6 +35,8 @@ const SLOW_OPENING: Duration = Duration::from_secs(2);
 /// How long polls wait for the followers to catch up. The log tells of turns one by one, so it
 /// should be the first to tell of them.
 const LOGS_FIRST: Duration = Duration::from_secs(10);
+/// How often it is asked whether the routes were polled once.
+const ASK: Duration = Duration::from_millis(50);
 /// Its length: that of the hash, as RFC 2104 advises.
 const USER_KEY_BYTES: usize = 32;
 
@@ -51,6 +55,9 @@ pub enum StartError {
     /// The state directory must not be used.
     #[error("--state-dir")]
     State(#[from] DirError),
+    /// The database cannot be used.
+    #[error("--mongodb.uri")]
+    Mongodb(#[from] MongoError),
     /// Signals cannot be listened to.
     #[error("cannot listen to signals")]
     Signals(#[source] io::Error),
@@ -65,6 +72,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     file: Option<StoreFile>,
     show: Show,
+    mongo: Option<Arc<Mongo>>,
 }
 
 impl App {
@@ -83,6 +91,10 @@ impl App {
                 .map_err(|source| StartError::Bind { address: address.clone(), source })?;
             listeners.push(listener);
         }
+        let reach = |mongodb: &MongodbConfig| {
+            Mongo::new(mongodb.uri.clone(), &mongodb.database).map(Arc::new)
+        };
+        let mongo = config.mongodb.as_ref().map(reach).transpose()?;
         let telemetry = Arc::new(Telemetry::default());
         let now = clock.now();
         let (ledger, file) =
@@ -91,7 +103,7 @@ impl App {
         let users = user_policy(config.users, &listeners, durable_dir);
         let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self { config, listeners, shared, telemetry, file, show })
+        Ok(Self { config, listeners, shared, telemetry, file, show, mongo })
     }
 
     /// The bound addresses.
@@ -101,7 +113,7 @@ impl App {
 
     /// Runs until `stop` is true; returns when everything is drained and kept.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { config, listeners, shared, telemetry, file, show } = self;
+        let Self { mut config, listeners, shared, telemetry, file, show, mongo } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
@@ -110,8 +122,9 @@ impl App {
         let intake = Intake { ledger: Arc::clone(&shared), telemetry: Arc::clone(&telemetry) };
         let now = shared.clock().now();
         let laggards = Laggards::default();
-        for runtime in config.runtimes {
-            let sources = expected(&runtime);
+        for runtime in std::mem::take(&mut config.runtimes) {
+            let mongodb = config.mongodb.as_ref().filter(|m| m.runtime == runtime.name);
+            let sources = expected(&runtime, mongodb);
             let id = shared.lock().watch(&runtime.name, &sources, now);
             let who = (Arc::clone(&runtime.name), id);
             let desk = |source, readers| {
@@ -131,6 +144,29 @@ impl App {
                     let ag2 = Ag2::open(Arc::clone(&desk), path, options, config.names);
                     tasks.spawn(ag2.run(stop.clone()));
                 }
+            }
+            let is_polled = runtime.polling.is_some();
+            if let (Some(mongodb), Some(mongo)) = (mongodb, &mongo) {
+                let servers = mongo.servers();
+                info!(runtime = &*runtime.name, servers, "reading chats in MongoDB");
+                let interval = mongodb.poll_interval;
+                let settings = reading(mongodb, &config);
+                let name = Arc::clone(&runtime.name);
+                let source = Stored::new(name, id, mongo, settings, intake.clone());
+                let (laggards, stop) = (laggards.clone(), stop.clone());
+                let shared = Arc::clone(&shared);
+                tasks.spawn(async move {
+                    // Others count turns; the database knows messages alone.
+                    timeout(LOGS_FIRST, async {
+                        laggards.caught_up().await;
+                        while is_polled && !has_polled(&shared, id) {
+                            sleep(ASK).await;
+                        }
+                    })
+                    .await
+                    .ok();
+                    runner::run(source, interval, stop).await;
+                });
             }
             if let Some(polling) = runtime.polling {
                 let guess =
@@ -169,15 +205,32 @@ impl App {
 }
 
 /// The sources that tell of a runtime.
-fn expected(runtime: &RuntimeConfig) -> Vec<Source> {
+fn expected(runtime: &RuntimeConfig, mongodb: Option<&MongodbConfig>) -> Vec<Source> {
     [
         (Source::Scrape, runtime.polling.is_some()),
         (Source::Logs, !runtime.logs.is_empty()),
         (Source::Ag2, !runtime.ag2.is_empty()),
+        (Source::Mongodb, mongodb.is_some()),
     ]
     .into_iter()
     .filter_map(|(source, wanted)| wanted.then_some(source))
     .collect()
+}
+
+/// Whether the routes of a runtime were polled once, answered or not.
+fn has_polled(shared: &Shared, id: RuntimeId) -> bool {
+    shared.lock().runtime(id).is_none_or(|runtime| runtime.up.is_some())
+}
+
+/// How the database is read.
+fn reading(mongodb: &MongodbConfig, config: &Config) -> mongodb::Settings {
+    mongodb::Settings {
+        collections: mongodb.collections.clone(),
+        past: config.ledger.retention,
+        create_index: mongodb.create_index,
+        introduced_only: mongodb.introduced_only,
+        names: config.names,
+    }
 }
 
 fn scrape(

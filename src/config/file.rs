@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
-use crate::cli::{Backlog, LogFormat, Secret, Users};
+use crate::cli::{Backlog, Chats, LogFormat, Secret, Users};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -121,6 +121,11 @@ pub(super) struct FileMongodb {
     pub(super) uri: Option<Secret>,
     pub(super) uri_file: Option<PathBuf>,
     pub(super) database: Option<String>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) poll_interval: Option<humantime::Duration>,
+    pub(super) collections: Vec<String>,
+    pub(super) chats: Option<Chats>,
+    pub(super) create_index: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,18 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Ledger;
-use crate::model::{About, Count, Instant, Mono, RuntimeId, Source};
-
-/// What the ledger knows of a chat without what one source told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Acquaintance {
-    /// It is among the chats of the runtime, or events of it wait for somebody to introduce it.
-    pub known: bool,
-    /// Another runtime that is watched has it.
-    pub elsewhere: bool,
-    /// Somebody else counts its turns.
-    pub turns_counted: bool,
-}
+use crate::model::{
+    About, Acquaintance, Count, Counters, Instant, Mono, RuntimeId, Source, Witness,
+};
 
 impl Ledger {
     /// What is known of a chat, when `source` is about to tell of it.
@@ -23,7 +14,7 @@ impl Ledger {
         let here = self.runtime(runtime).and_then(|runtime| runtime.chats.get(chat_id));
         let chat = here.and_then(|no| self.chats.get(no));
         let own = source.witnesses();
-        let counts_turns = |(witness, account): (_, &crate::model::Counters)| {
+        let counts_turns = |(witness, account): (Witness, &Counters)| {
             !own.contains(&witness) && account.get(Count::Turns) > 0
         };
         let waits = || self.guests.number(runtime, &About::Chat(chat_id.to_owned())).is_some();

@@ -43,7 +43,6 @@ pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TURN_BOUNDS};
-pub use known::Acquaintance;
 pub use record::{Entry, Kind, RestoreError};
 pub use runtimes::Runtime;
 pub use totals::{Outcome, Spending, User, Workflow};

@@ -9,6 +9,7 @@ mod events;
 mod exporter;
 mod exposition;
 mod family;
+mod mongodb;
 mod plain;
 mod process;
 mod procfs;
@@ -29,6 +30,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
         chats::FAMILIES,
         events::FAMILIES,
         exporter::FAMILIES,
+        mongodb::FAMILIES,
         process::FAMILIES,
     ]
     .into_iter()

@@ -243,3 +243,14 @@ pub struct Answer<'a> {
     /// How far the witness has got with it; kept in the same step as what it says.
     pub bookmarks: Vec<Bookmark>,
 }
+
+/// What is known of a chat when one source is about to tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Acquaintance {
+    /// It is among the chats of the runtime, or events of it wait for somebody to introduce it.
+    pub known: bool,
+    /// Another runtime that is watched has it.
+    pub elsewhere: bool,
+    /// Somebody else counts its turns.
+    pub turns_counted: bool,
+}

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use mozaiks_exporter::ledger::{Acquaintance, Ledger, Outcome, Phase, Settings};
+use mozaiks_exporter::ledger::{Ledger, Outcome, Phase, Settings};
 use mozaiks_exporter::model::{
-    About, Answer, Bookmark, ChatSnapshot, Count, Event, Instant, Mono, Report, RuntimeId, Source,
-    Stated, Timestamp, Usage, What,
+    About, Acquaintance, Answer, Bookmark, ChatSnapshot, Count, Event, Instant, Mono, Report,
+    RuntimeId, Source, Stated, Timestamp, Usage, What,
 };
 
 use super::play::{Rows, entries, keep};

@@ -120,7 +120,7 @@ impl Scrape {
             Err(failure) => Err(failure),
         };
         let busy = start.elapsed();
-        result.map(|degraded| Polled { busy, degraded })
+        result.map(|degraded| Polled { busy, degraded, more: false })
     }
 
     /// The other ways to the same numbers, after `aggregate` has failed as `failure` says.
