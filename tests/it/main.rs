@@ -17,6 +17,7 @@ mod kill;
 mod lifecycle;
 mod logging;
 mod mongo;
+mod mongodb;
 mod redact;
 mod replay;
 mod weather;

@@ -39,8 +39,8 @@ use place::Pass;
 
 /// How often it is asked which indexes there are, and whether the server counts messages by now.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
-/// How often it is asked whether a collection that was not there has come.
-const LOOK_FOR_MISSING: Duration = Duration::from_mins(1);
+/// How often it is asked whether a collection that was not there has come, at most.
+const LOOK_FOR_MISSING: Duration = Duration::from_secs(5);
 /// Pages of one collection that are read in one poll. What is left is read at once by the next.
 const PAGES: usize = 10;
 /// A document was handed in.
