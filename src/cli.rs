@@ -190,7 +190,8 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_MONGODB_POLL_INTERVAL"
     )]
     pub mongodb_poll_interval: Option<humantime::Duration>,
-    /// Collections that hold chats [default: ChatSessions, GeneralChatSessions, `chat_sessions`]
+    /// Collections that hold chats [default: `ChatSessions`, `GeneralChatSessions`,
+    /// `chat_sessions`]
     #[arg(
         long = "mongodb.collections",
         value_name = "NAME",

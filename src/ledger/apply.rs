@@ -155,12 +155,7 @@ impl Ledger {
             chat.last_turn_seconds = snapshot.last_turn_seconds;
         }
         if moved || booked.new_life {
-            chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
-            chat.moved = match snapshot.updated_at.map(|at| now.mono_at(at)) {
-                Some(at) if first_life => at,
-                Some(at) => chat.moved.max(at),
-                None => now.mono,
-            };
+            note_update(chat, snapshot, moved, first_life, now);
         }
         let revived = chat.evicted && (moved || chat.is_live() || chat.closed != closed);
         if moved || life_changed || phase != chat.phase || revived {
@@ -364,15 +359,21 @@ fn told_before(chat: &Chat, key: &LifeKey) -> bool {
     by_others && end.is_some_and(|end| key.started_at <= end)
 }
 
-/// When a chat last did something. One that has done nothing yet did so at its start.
-fn last_update(
-    before: Timestamp,
+/// Notes when a chat last did something. One that has done nothing yet did so at its start.
+fn note_update(
+    chat: &mut Chat,
     snapshot: &ChatSnapshot<'_>,
     moved: bool,
-    now: Timestamp,
-) -> Timestamp {
-    let seen = if moved { now } else { snapshot.started_at.unwrap_or(now) };
-    let at = snapshot.updated_at.unwrap_or(seen).min(now);
+    is_first: bool,
+    now: Instant,
+) {
+    let seen = if moved { now.wall } else { snapshot.started_at.unwrap_or(now.wall) };
+    let at = snapshot.updated_at.unwrap_or(seen).min(now.wall);
     // A clock that was set back makes no chat look stalled, and none look younger.
-    at.max(before.min(now))
+    chat.last_update = at.max(chat.last_update.min(now.wall));
+    chat.moved = match snapshot.updated_at.map(|at| now.mono_at(at)) {
+        Some(at) if is_first => at,
+        Some(at) => chat.moved.max(at),
+        None => now.mono,
+    };
 }

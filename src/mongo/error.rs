@@ -141,7 +141,8 @@ fn explain(kind: &ErrorKind) -> (Reason, String) {
     match kind {
         ErrorKind::Authentication { message, .. } => (Reason::Unauthorized, message.clone()),
         ErrorKind::Io(error) => {
-            let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let is_tls = cause.is_some();
             let reason = match error.kind() {
                 std::io::ErrorKind::TimedOut => Reason::Timeout,
                 _ if is_tls => Reason::Tls,
@@ -150,10 +151,10 @@ fn explain(kind: &ErrorKind) -> (Reason, String) {
             (reason, error.to_string())
         }
         ErrorKind::InvalidTlsConfig { message, .. } => (Reason::Tls, message.clone()),
-        ErrorKind::DnsResolve { message, .. }
-        | ErrorKind::ConnectionPoolCleared { message, .. } => (in_text(message), cause_in(message)),
         // The driver keeps what it knows of the servers in the text alone.
-        ErrorKind::ServerSelection { message, .. } => (in_text(message), cause_in(message)),
+        ErrorKind::DnsResolve { message, .. }
+        | ErrorKind::ConnectionPoolCleared { message, .. }
+        | ErrorKind::ServerSelection { message, .. } => (in_text(message), cause_in(message)),
         ErrorKind::Command(error) => (
             of_code(error.code),
             format!("{} ({}, {})", error.message, error.code_name, error.code),

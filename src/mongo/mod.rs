@@ -172,7 +172,7 @@ impl Mongo {
     }
 
     /// Waits for an answer, no longer than `limit` beyond the time that a connection may take.
-    /// `what` says what is asked for: "reading ChatSessions". Where the credentials are refused,
+    /// `what` says what is asked for: "reading `ChatSessions`". Where the credentials are refused,
     /// the next question reads the URI anew.
     pub async fn ask<T>(
         &self,

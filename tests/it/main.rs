@@ -18,6 +18,7 @@ mod lifecycle;
 mod logging;
 mod mongo;
 mod mongodb;
+mod mongodb_trouble;
 mod redact;
 mod replay;
 mod weather;

@@ -32,8 +32,8 @@ const CHANGED: &str = "last_updated_at";
 const STARTED: [&str; 3] = ["app_id", "workflow_name", "created_at"];
 /// Every collection has it.
 const BY_ID: &str = "_id_";
-/// The name of the index that we make.
-const OUR_INDEX: &str = "mozaiks_exporter_last_updated";
+/// The name of the index that we make: that which a shell gives it.
+const OUR_INDEX: &str = "last_updated_at_1";
 
 /// Whose documents are asked for.
 #[derive(Debug)]

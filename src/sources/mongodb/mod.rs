@@ -12,9 +12,11 @@
 //! | `ask` | questions, indexes, bounds |
 //! | `place` | how far the changes were read |
 //! | `turns` | the way without an index |
+//! | `tell` | what becomes of what was read |
 
 mod ask;
 mod place;
+mod tell;
 mod turns;
 mod wire;
 
@@ -22,16 +24,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::bson::RawDocumentBuf;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::runner::{Poll, Polled};
-use super::value::Refusal;
 use super::{Failure, Intake};
-use crate::model::{
-    Acquaintance, Answer, Bookmark, ChatSnapshot, Count, NameRule, RuntimeId, Source, Timestamp,
-};
+use crate::model::{Bookmark, NameRule, RuntimeId, Source, Timestamp};
 use crate::mongo::{Mongo, MongoError, Reason};
 use crate::telemetry::{Database, OWN_BOUNDS};
 use ask::{Asker, Indexes, Question};
@@ -43,10 +41,6 @@ const LOOK_AGAIN: Duration = Duration::from_mins(5);
 const LOOK_FOR_MISSING: Duration = Duration::from_secs(5);
 /// Pages of one collection that are read in one poll. What is left is read at once by the next.
 const PAGES: usize = 10;
-/// A document was handed in.
-const TOLD: &str = "told";
-/// What became of documents, in the words of the `result` label.
-const RESULTS: [&str; 5] = [TOLD, "own", "stale", "not_introduced", "elsewhere"];
 
 /// How a database is read.
 #[derive(Debug, Clone)]
@@ -79,11 +73,22 @@ pub struct Stored {
 #[derive(Debug)]
 struct Collection {
     asker: Asker,
-    /// None before it was asked, and again after the server has refused a question.
-    indexes: Option<Option<Indexes>>,
+    way: Way,
     looked: Option<Instant>,
     index_wanted: bool,
     turns: turns::Turns,
+}
+
+/// How a collection can be read.
+#[derive(Debug, Clone, Default)]
+enum Way {
+    /// It was not asked yet, or not since the server refused a question.
+    #[default]
+    Unknown,
+    /// There is no such collection.
+    Missing,
+    /// By these indexes.
+    By(Indexes),
 }
 
 impl Stored {
@@ -99,13 +104,13 @@ impl Stored {
             for reason in Reason::ALL {
                 database.failures.insert(reason.label(), 0);
             }
-            for result in RESULTS {
+            for result in tell::RESULTS {
                 database.documents.insert(result, 0);
             }
         });
         let collection = |collection: &String| Collection {
             asker: Asker::new(Arc::clone(mongo), collection.clone()),
-            indexes: None,
+            way: Way::Unknown,
             looked: None,
             index_wanted: settings.create_index,
             turns: turns::Turns::default(),
@@ -126,7 +131,7 @@ impl Stored {
                     read += 1;
                 }
                 Err(error) => {
-                    self.collections[n].indexes = None;
+                    self.collections[n].way = Way::Unknown;
                     self.count_failure(&error);
                     if !matches!(error.reason, Reason::Unauthorized | Reason::Server) {
                         return Err(error);
@@ -166,20 +171,20 @@ impl Stored {
     /// Asks one collection. Returns whether more of it can be had at once.
     async fn ask_one(&mut self, n: usize) -> Result<bool, MongoError> {
         self.look(n).await?;
-        match self.collections[n].indexes.clone().flatten() {
-            None => Ok(false),
-            Some(indexes) if indexes.changed.is_some() => self.ask_changed(n, &indexes).await,
-            Some(indexes) => self.ask_in_turns(n, &indexes).await,
+        match self.collections[n].way.clone() {
+            Way::Unknown | Way::Missing => Ok(false),
+            Way::By(indexes) if indexes.changed.is_some() => self.ask_changed(n, &indexes).await,
+            Way::By(indexes) => self.ask_in_turns(n, &indexes).await,
         }
     }
 
     /// Finds out, now and then, which indexes there are.
     async fn look(&mut self, n: usize) -> Result<(), MongoError> {
         let collection = &mut self.collections[n];
-        let patience = match &collection.indexes {
-            None => Duration::ZERO,
-            Some(None) => LOOK_FOR_MISSING,
-            Some(Some(_)) => LOOK_AGAIN,
+        let patience = match &collection.way {
+            Way::Unknown => Duration::ZERO,
+            Way::Missing => LOOK_FOR_MISSING,
+            Way::By(_) => LOOK_AGAIN,
         };
         if collection.looked.is_some_and(|at| at.elapsed() < patience) {
             return Ok(());
@@ -197,7 +202,7 @@ impl Stored {
             indexes = collection.asker.indexes().await?;
         }
         let has_index = indexes.as_ref().map(|found| found.changed.is_some());
-        if has_index == Some(false) && collection.indexes.is_none() && collection.looked.is_none() {
+        if has_index == Some(false) && collection.looked.is_none() {
             info!(
                 runtime = &*self.name,
                 collection = &collection.asker.collection,
@@ -205,7 +210,7 @@ impl Stored {
             );
         }
         collection.looked = Some(Instant::now());
-        collection.indexes = Some(indexes);
+        collection.way = indexes.map_or(Way::Missing, Way::By);
         // It may have learnt to count.
         collection.asker.refused = None;
         let name = collection.asker.collection.clone();
@@ -235,101 +240,6 @@ impl Stored {
             self.intake.telemetry.database(&self.name, |database| database.behind_seconds = behind);
         }
         Ok(true)
-    }
-
-    /// Hands in what was read, and keeps the places with it. What did not change since `fresh` is
-    /// left out where nobody knows it.
-    fn tell(
-        &mut self,
-        documents: &[RawDocumentBuf],
-        fresh: Option<Timestamp>,
-        bookmarks: Vec<Bookmark>,
-    ) {
-        let mut results: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let mut refused = Vec::new();
-        let mut chats = Vec::with_capacity(documents.len());
-        for document in documents {
-            match wire::read(document, self.settings.names) {
-                Ok(told) if told.own => *results.entry("own").or_default() += 1,
-                Ok(told) => chats.push(told.chat),
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        {
-            let mut ledger = self.intake.ledger.lock();
-            chats.retain_mut(|chat| {
-                let known = ledger.acquaintance(self.runtime, &chat.chat_id, Source::Mongodb);
-                let result = self.judge(known, chat, fresh);
-                *results.entry(result).or_default() += 1;
-                result == TOLD
-            });
-            let now = self.intake.ledger.clock().now();
-            let answer = self.answer(chats, bookmarks, true, now.wall);
-            ledger.hear(&answer, refused.len(), now);
-        }
-        self.count_documents(&results, &refused);
-    }
-
-    /// What becomes of a chat: whether it is ours to tell of, and if so, what of it.
-    fn judge(
-        &self,
-        known: Acquaintance,
-        chat: &mut ChatSnapshot<'_>,
-        fresh: Option<Timestamp>,
-    ) -> &'static str {
-        if known.turns_counted {
-            // Messages stand in for turns only where nobody counts those: an agent that speaks
-            // twice in one turn would make them more.
-            chat.totals.counts[Count::Turns as usize] = None;
-        }
-        if known.elsewhere {
-            "elsewhere"
-        } else if self.settings.introduced_only && !known.known {
-            "not_introduced"
-        } else if !known.known && fresh.is_some_and(|fresh| chat.updated_at < Some(fresh)) {
-            "stale"
-        } else {
-            TOLD
-        }
-    }
-
-    fn answer<'a>(
-        &self,
-        chats: Vec<ChatSnapshot<'a>>,
-        bookmarks: Vec<Bookmark>,
-        more: bool,
-        runtime_clock: Timestamp,
-    ) -> Answer<'a> {
-        Answer {
-            source: Source::Mongodb,
-            runtime: self.runtime,
-            process: None,
-            runtime_clock,
-            complete: false,
-            more,
-            chats,
-            unreadable: Vec::new(),
-            bookmarks,
-        }
-    }
-
-    fn count_documents(&mut self, results: &BTreeMap<&'static str, u64>, refused: &[Refusal]) {
-        self.intake.telemetry.database(&self.name, |database| {
-            for (result, number) in results {
-                *database.documents.entry(result).or_default() += number;
-            }
-            for refusal in refused {
-                *database.rejected.entry(refusal.label()).or_default() += 1;
-            }
-        });
-        for refusal in refused {
-            let named = self.named.entry(refusal.label()).or_default();
-            *named += 1;
-            if *named == 1 {
-                let runtime = &*self.name;
-                warn!(runtime, error = %refusal, "chat in MongoDB is left out; further ones are only counted");
-            }
-        }
     }
 
     fn count_failure(&self, error: &MongoError) {

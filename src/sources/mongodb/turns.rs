@@ -65,7 +65,7 @@ impl Stored {
             let question = Question::After { id: after.as_ref(), limit: SLICE };
             let page = self.collections[n].asker.ask(&question, indexes).await?;
             let last = page.documents.last().filter(|_| page.full).and_then(|last| id(last));
-            let place = last.as_ref().and_then(|id| written(id));
+            let place = last.as_ref().and_then(written);
             let asked = self.collections[n].turns.asked.map(|asked| asked.0.to_string());
             let places = vec![
                 Bookmark { key: key.clone(), place },

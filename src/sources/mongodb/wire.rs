@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn refusal(fields: Document) -> Option<Refusal> {
-        reading(&with(fields), |read| read.err())
+        reading(&with(fields), |read| read.map(|told| told.own).err())
     }
 
     #[test]
