@@ -400,6 +400,13 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
     let follower = numbers.followers.entry(("main".into(), "logs")).or_default();
     follower.lines.insert("event", 1);
     follower.rows.insert("event", 1);
+    let database = numbers.databases.entry("main".into()).or_default();
+    database.failures.insert("connect", 1);
+    database.documents.insert("told", 1);
+    database.rejected.insert("negative", 1);
+    database.last_success = Some(now.wall);
+    database.indexed.insert("ChatSessions".into(), true);
+    database.counts_messages = Some(true);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();
     numbers.answers.bytes.insert("gzip", 1);
