@@ -12,13 +12,15 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::cli::Users;
-use crate::config::{Config, MongodbConfig, Polling, RuntimeConfig};
+use crate::config::{Config, ControlConfig, FlushConfig, MongodbConfig, Polling, RuntimeConfig};
+use crate::control::{self, Access, Control};
+use crate::flush::Flush;
 use crate::ledger::{Ledger, Settings};
 use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
 use crate::mongo::{Mongo, MongoError};
-use crate::server::{Site, serve};
+use crate::server::{Admission, Site, serve};
 use crate::sources::ag2::Ag2;
 use crate::sources::follow::{Desk, Laggards};
 use crate::sources::logs::Logs;
@@ -44,8 +46,10 @@ const USER_KEY_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} (--web.listen-address)")]
+    #[error("cannot listen on {address} ({flag})")]
     Bind {
+        /// The option.
+        flag: &'static str,
         /// Which.
         address: String,
         /// Why.
@@ -68,6 +72,7 @@ pub enum StartError {
 pub struct App {
     config: Config,
     listeners: Vec<TcpListener>,
+    control: Option<(TcpListener, ControlConfig)>,
     shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
     file: Option<StoreFile>,
@@ -77,24 +82,22 @@ pub struct App {
 
 impl App {
     /// Binds, locks and reads. What is wrong with the surroundings shows here.
-    pub async fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn new(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         for address in &config.listen_addresses {
-            // `:9847` is how Prometheus' own programs write «any address».
-            let target = if address.starts_with(':') {
-                format!("0.0.0.0{address}")
-            } else {
-                address.clone()
-            };
-            let listener = TcpListener::bind(&target)
-                .await
-                .map_err(|source| StartError::Bind { address: address.clone(), source })?;
-            listeners.push(listener);
+            listeners.push(bind("--web.listen-address", address).await?);
         }
         let reach = |mongodb: &MongodbConfig| {
             Mongo::new(mongodb.uri.clone(), &mongodb.database).map(Arc::new)
         };
         let mongo = config.mongodb.as_ref().map(reach).transpose()?;
+        let control = match config.control.take() {
+            Some(control) => {
+                let listener = bind("--control.listen-address", &control.address).await?;
+                Some((listener, control))
+            }
+            None => None,
+        };
         let telemetry = Arc::new(Telemetry::default());
         let now = clock.now();
         let (ledger, file) =
@@ -103,7 +106,7 @@ impl App {
         let users = user_policy(config.users, &listeners, durable_dir);
         let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self { config, listeners, shared, telemetry, file, show, mongo })
+        Ok(Self { config, listeners, control, shared, telemetry, file, show, mongo })
     }
 
     /// The bound addresses.
@@ -113,7 +116,7 @@ impl App {
 
     /// Runs until `stop` is true; returns when everything is drained and kept.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { mut config, listeners, shared, telemetry, file, show, mongo } = self;
+        let Self { mut config, listeners, control, shared, telemetry, file, show, mongo } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
@@ -122,10 +125,12 @@ impl App {
         let intake = Intake { ledger: Arc::clone(&shared), telemetry: Arc::clone(&telemetry) };
         let now = shared.clock().now();
         let laggards = Laggards::default();
+        let mut watched = Vec::new();
         for runtime in std::mem::take(&mut config.runtimes) {
             let mongodb = config.mongodb.as_ref().filter(|m| m.runtime == runtime.name);
             let sources = expected(&runtime, mongodb);
             let id = shared.lock().watch(&runtime.name, &sources, now);
+            watched.push((Arc::clone(&runtime.name), id));
             let who = (Arc::clone(&runtime.name), id);
             let desk = |source, readers| {
                 Desk::open(intake.clone(), who.clone(), source, readers, laggards.clone())
@@ -145,28 +150,14 @@ impl App {
                     tasks.spawn(ag2.run(stop.clone()));
                 }
             }
-            let is_polled = runtime.polling.is_some();
             if let (Some(mongodb), Some(mongo)) = (mongodb, &mongo) {
                 let servers = mongo.servers();
                 info!(runtime = &*runtime.name, servers, "reading chats in MongoDB");
-                let interval = mongodb.poll_interval;
                 let settings = reading(mongodb, &config);
-                let name = Arc::clone(&runtime.name);
-                let source = Stored::new(name, id, mongo, settings, intake.clone());
-                let (laggards, stop) = (laggards.clone(), stop.clone());
-                let shared = Arc::clone(&shared);
-                tasks.spawn(async move {
-                    // Others count turns; the database knows messages alone.
-                    timeout(LOGS_FIRST, async {
-                        laggards.caught_up().await;
-                        while is_polled && !has_polled(&shared, id) {
-                            sleep(ASK).await;
-                        }
-                    })
-                    .await
-                    .ok();
-                    runner::run(source, interval, stop).await;
-                });
+                let source = Stored::new(who.0.clone(), id, mongo, settings, intake.clone());
+                let polled = runtime.polling.is_some().then(|| (Arc::clone(&shared), id));
+                let (laggards, interval) = (laggards.clone(), mongodb.poll_interval);
+                tasks.spawn(read_stored(source, interval, laggards, polled, stop.clone()));
             }
             if let Some(polling) = runtime.polling {
                 let guess =
@@ -183,12 +174,36 @@ impl App {
             }
         }
         shared.lock().retire_unwatched(now);
+        if let Some((listener, control)) = control {
+            for (_, id) in &watched {
+                let mut ledger = shared.lock();
+                ledger.open(*id, Source::Receive, now);
+                ledger.open(*id, Source::UsageIngest, now);
+            }
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, "control listener ready");
+            }
+            let intake = control::Intake {
+                ledger: Arc::clone(&shared),
+                telemetry: Arc::clone(&telemetry),
+                runtimes: watched,
+                names: config.names,
+                failed_calls_count: control.failed_calls_count,
+            };
+            let control = Control::new(intake, control.token_file.map(Access::new));
+            let stop = stop.clone();
+            tasks.spawn(serve(listener, Arc::new(control), Admission::PUSHERS, stop));
+        }
+        let flush = config.mongodb.and_then(|mongodb| mongodb.flush);
+        if let (Some(mongo), Some(flush)) = (mongo, flush) {
+            store_in(mongo, flush, &shared, &telemetry, &mut tasks, &stop);
+        }
         let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "metrics listener ready");
             }
-            tasks.spawn(serve(listener, Arc::clone(&site), stop.clone()));
+            tasks.spawn(serve(listener, Arc::clone(&site), Admission::SCRAPERS, stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -204,6 +219,32 @@ impl App {
     }
 }
 
+/// `:9847` is how Prometheus' own programs write «any address».
+async fn bind(flag: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let target = match address.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => address.to_owned(),
+    };
+    let bound = TcpListener::bind(&target).await;
+    bound.map_err(|source| StartError::Bind { flag, address: address.to_owned(), source })
+}
+
+/// Writes pushed chats to the database.
+fn store_in(
+    mongo: Arc<Mongo>,
+    flush: FlushConfig,
+    shared: &Arc<Shared>,
+    telemetry: &Arc<Telemetry>,
+    tasks: &mut JoinSet<()>,
+    stop: &watch::Receiver<bool>,
+) {
+    let (servers, database) = (mongo.servers(), mongo.database_name());
+    info!(servers, database, "pushed chats are written to MongoDB");
+    let (shared, telemetry) = (Arc::clone(shared), Arc::clone(telemetry));
+    let flush = Flush::new(mongo, shared, telemetry, flush.places, flush.interval);
+    tasks.spawn(flush.run(stop.clone()));
+}
+
 /// The sources that tell of a runtime.
 fn expected(runtime: &RuntimeConfig, mongodb: Option<&MongodbConfig>) -> Vec<Source> {
     [
@@ -217,9 +258,26 @@ fn expected(runtime: &RuntimeConfig, mongodb: Option<&MongodbConfig>) -> Vec<Sou
     .collect()
 }
 
-/// Whether the routes of a runtime were polled once, answered or not.
-fn has_polled(shared: &Shared, id: RuntimeId) -> bool {
-    shared.lock().runtime(id).is_none_or(|runtime| runtime.up.is_some())
+/// Reads a database, once those who count turns had their word: it knows messages alone. `polled` is
+/// the runtime whose routes are polled, if they are.
+async fn read_stored(
+    source: Stored,
+    interval: Duration,
+    laggards: Laggards,
+    polled: Option<(Arc<Shared>, RuntimeId)>,
+    stop: watch::Receiver<bool>,
+) {
+    let others = async {
+        laggards.caught_up().await;
+        if let Some((shared, id)) = polled {
+            // Answered or not.
+            while shared.lock().runtime(id).is_some_and(|runtime| runtime.up.is_none()) {
+                sleep(ASK).await;
+            }
+        }
+    };
+    timeout(LOGS_FIRST, others).await.ok();
+    runner::run(source, interval, stop).await;
 }
 
 /// How the database is read.

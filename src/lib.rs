@@ -20,8 +20,10 @@
 //! | [`sources`] | parses something foreign, waits for it, retries it |
 //! | [`ledger`] | adds up, forgets, decides between witnesses; no I/O, no clock, no async |
 //! | [`store`] | brings the ledger to the disk and back |
+//! | [`flush`] | writes the state of chats to the shared store |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
-//! | [`server`] | knows HTTP as a server |
+//! | [`server`] | knows HTTP as a server, and answers who reads |
+//! | [`control`] | takes in what is pushed |
 //! | [`telemetry`] | counts what the exporter itself does |
 //! | [`app`] | wires parts together and owns the tasks |
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
@@ -33,7 +35,9 @@ pub mod app;
 pub mod backfill;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
+pub mod flush;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;

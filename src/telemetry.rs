@@ -139,6 +139,34 @@ pub struct Answers {
     pub series: u64,
 }
 
+/// What is known of the flush to MongoDB.
+#[derive(Debug, Clone, Default)]
+pub struct FlushNumbers {
+    /// Flushes that wrote all that was owed.
+    pub successes: u64,
+    /// Flushes that failed, by reason. Every reason is present from the start.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Documents by what became of them. Every result is present from the start.
+    pub documents: BTreeMap<&'static str, u64>,
+    /// How long flushes took.
+    pub durations: Histogram,
+    /// Wall clock at the end of the last flush that wrote all that was owed.
+    pub last_success: Option<Timestamp>,
+}
+
+/// What is known of what was pushed.
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    /// Events and summaries by what they are and what became of them.
+    pub received: BTreeMap<(&'static str, &'static str), u64>,
+    /// Those that were refused, by why.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Events with a clock so far off that the time of their coming stands in its place.
+    pub clocks_off: u64,
+    /// Requests that wait for the disk now.
+    pub waiting: u64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
@@ -148,9 +176,13 @@ pub struct Numbers {
     pub databases: BTreeMap<String, Database>,
     /// Followers by name of their runtime and source.
     pub followers: BTreeMap<(String, &'static str), Follower>,
+    /// What was pushed.
+    pub events: Events,
     /// The state store.
     pub store: StoreNumbers,
-    /// The metrics listener.
+    /// The flush to MongoDB, if there is one.
+    pub flush: Option<FlushNumbers>,
+    /// The listeners.
     pub answers: Answers,
 }
 

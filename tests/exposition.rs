@@ -112,12 +112,14 @@ fn events(runtime: RuntimeId) -> Report {
         What::Turn { agent: agent.clone(), model: model.clone(), usage, seconds: Some(0.75) };
     let (cached, failed) = (false, false);
     let call = What::Call { agent, model, usage, seconds: Some(0.5), cached, failed };
-    let tool = What::Tool { tool: "web_search".to_owned(), ok: true };
+    let tool =
+        What::Tool { tool: "web_search".to_owned(), ok: true, as_call: true, seconds: Some(0.2) };
     let event = |what| Event {
         at: at(1).wall,
         about: About::Chat("old".to_owned()),
         app_id: None,
         workflow_name: None,
+        user_id: None,
         what,
     };
     Report {
@@ -407,6 +409,14 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
     database.last_success = Some(now.wall);
     database.indexed.insert("ChatSessions".into(), true);
     database.counts_messages = Some(true);
+    let flush = mozaiks_exporter::telemetry::FlushNumbers {
+        failures: BTreeMap::from([("connect", 1)]),
+        documents: BTreeMap::from([("written", 1)]),
+        last_success: Some(now.wall),
+        ..Default::default()
+    };
+    numbers.flush = Some(flush);
+    numbers.events.rejected.insert("negative", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();
     numbers.answers.bytes.insert("gzip", 1);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::FileMongodb;
-use super::runtimes::LONGEST_SPAN;
-use super::runtimes::RuntimeConfig;
+use super::runtimes::{LONGEST_SPAN, RuntimeConfig};
 use super::{ConfigError, either, variable};
 use crate::cli::{Chats, ServeArgs};
+use crate::flush::{NameError, Places, Template, check_collection};
 use crate::mongo::{MongoError, UriSource};
 
 /// The runtime's own variable.
@@ -19,12 +19,20 @@ const DATABASE: &str = "MozaiksAI";
 const COLLECTIONS: [&str; 3] = ["ChatSessions", "GeneralChatSessions", "chat_sessions"];
 /// Collections that are polled; each costs a question per poll.
 const MAX_COLLECTIONS: usize = 16;
-/// The longest name of a collection, in bytes: with that of the database, the server's bound is 255.
-const MAX_COLLECTION_BYTES: usize = 190;
 /// Time from one poll to the next, if nothing is said.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 /// The longest name of a database, in bytes (the server's bound).
 const MAX_DATABASE_BYTES: usize = 63;
+/// Where sessions of chats are written.
+const SESSIONS: &str = "chat_sessions";
+/// Where their stats are written.
+const STATS: &str = "workflow_stats_{app}_{workflow}";
+/// How often chats are written.
+const FLUSH_INTERVAL: Duration = Duration::from_mins(1);
+/// The shortest time between two flushes: each writes every chat that moved.
+const SHORTEST_FLUSH: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_FLUSH: Duration = Duration::from_hours(24);
 /// What no name of a database may hold (the server's rule).
 const NOT_IN_DATABASE: [char; 11] = ['/', '\\', '.', ' ', '"', '$', '*', '<', '>', '?', '\0'];
 
@@ -45,6 +53,17 @@ pub struct MongodbConfig {
     pub introduced_only: bool,
     /// Whether an index that is missing may be made.
     pub create_index: bool,
+    /// How pushed chats are written to it, if they are.
+    pub flush: Option<FlushConfig>,
+}
+
+/// How pushed chats are written.
+#[derive(Debug, Clone)]
+pub struct FlushConfig {
+    /// How often, beside when they end.
+    pub interval: Duration,
+    /// Where to.
+    pub places: Places,
 }
 
 /// Why the database cannot be used. Each says what, where, and what to do, and no password.
@@ -84,18 +103,24 @@ pub enum MongodbError {
         /// The watched ones.
         known: Vec<String>,
     },
+    /// A name that no collection has.
+    #[error("{option} is refused")]
+    Collection {
+        /// Where it was said.
+        option: &'static str,
+        /// Why.
+        #[source]
+        source: NameError,
+    },
+    /// Two kinds of documents with one id each would want one place.
+    #[error("--mongodb.sessions-collection and --mongodb.stats-collection are both `{0}`")]
+    OnePlace(String),
     /// A name that no database has.
     #[error(
         "--mongodb.database `{0}` is no name of a database: 1 to {MAX_DATABASE_BYTES} bytes, \
          without blanks and any of / \\ . \" $ * < > ?"
     )]
     Database(String),
-    /// A name that no collection has.
-    #[error(
-        "--mongodb.collections `{0}` is no name of a collection: 1 to {MAX_COLLECTION_BYTES} bytes, \
-         without $ and not of the system's"
-    )]
-    Collection(String),
     /// More collections than are polled.
     #[error("--mongodb.collections names more than {MAX_COLLECTIONS} collections")]
     Collections,
@@ -131,21 +156,25 @@ pub(super) fn load(
     {
         return Err(MongodbError::Database(database).into());
     }
-    let interval = either(args.mongodb_poll_interval, file.poll_interval, POLL_INTERVAL);
-    if interval.is_zero() || interval > LONGEST_SPAN {
-        let value = humantime::format_duration(interval).to_string();
+    let poll_interval = either(args.mongodb_poll_interval, file.poll_interval, POLL_INTERVAL);
+    if poll_interval.is_zero() || poll_interval > LONGEST_SPAN {
+        let value = humantime::format_duration(poll_interval).to_string();
         let (name, must) = ("--mongodb.poll-interval", "more than 0s and at most 1day");
         return Err(ConfigError::Range { name, must, value });
     }
+    let interval = args.mongodb_flush_interval.or(file.flush_interval);
+    let places = places(args, file.sessions_collection, file.stats_collection, file.own)?;
+    let flush = flush_interval(interval)?.map(|interval| FlushConfig { interval, places });
     let chats = args.mongodb_chats.or(file.chats).unwrap_or(Chats::All);
     Ok(Some(MongodbConfig {
         uri,
         database,
         runtime: Arc::clone(&runtime.name),
-        poll_interval: interval,
+        poll_interval,
         collections: collections(&args.mongodb_collections, file.collections)?,
         introduced_only: chats == Chats::Known,
         create_index: args.mongodb_create_index.or(file.create_index).unwrap_or(false),
+        flush,
     }))
 }
 
@@ -155,14 +184,10 @@ fn collections(args: &[String], file: Vec<String>) -> Result<Vec<String>, Mongod
     let mut collections = Vec::new();
     let defaults = || COLLECTIONS.map(str::to_owned).to_vec();
     for name in if given.is_empty() { defaults() } else { given } {
-        let is_name = (1..=MAX_COLLECTION_BYTES).contains(&name.len())
-            && !name.contains(['$', '\0'])
-            && !name.starts_with("system.")
-            && !name.starts_with('.')
-            && !name.ends_with('.');
-        if !is_name {
-            return Err(MongodbError::Collection(name));
-        }
+        check_collection(&name).map_err(|source| {
+            let option = "--mongodb.collections";
+            MongodbError::Collection { option, source }
+        })?;
         if !collections.contains(&name) {
             collections.push(name);
         }
@@ -172,6 +197,40 @@ fn collections(args: &[String], file: Vec<String>) -> Result<Vec<String>, Mongod
     } else {
         Ok(collections)
     }
+}
+
+/// How often is written, if at all.
+fn flush_interval(said: Option<humantime::Duration>) -> Result<Option<Duration>, ConfigError> {
+    let interval = either(said, None, FLUSH_INTERVAL);
+    if interval.is_zero() {
+        return Ok(None);
+    }
+    if interval < SHORTEST_FLUSH || interval > LONGEST_FLUSH {
+        let value = humantime::format_duration(interval).to_string();
+        let (name, must) = ("--mongodb.flush-interval", "0s, or at least 1s and at most 1day");
+        return Err(ConfigError::Range { name, must, value });
+    }
+    Ok(Some(interval))
+}
+
+fn places(
+    args: &ServeArgs,
+    sessions: Option<String>,
+    stats: Option<String>,
+    own: Option<bool>,
+) -> Result<Places, ConfigError> {
+    let refused =
+        |option| move |source| ConfigError::from(MongodbError::Collection { option, source });
+    let sessions = args.mongodb_sessions_collection.clone().or(sessions);
+    let sessions = sessions.unwrap_or_else(|| SESSIONS.to_owned());
+    check_collection(&sessions).map_err(refused("--mongodb.sessions-collection"))?;
+    let stats = args.mongodb_stats_collection.clone().or(stats);
+    let stats = Template::parse(stats.as_deref().unwrap_or(STATS))
+        .map_err(refused("--mongodb.stats-collection"))?;
+    if stats.is(&sessions) {
+        return Err(MongodbError::OnePlace(sessions).into());
+    }
+    Ok(Places { sessions, stats, own: args.mongodb_own.or(own).unwrap_or(false) })
 }
 
 type Said = (String, Option<String>, UriSource);
@@ -280,13 +339,38 @@ mod tests {
         };
         assert_eq!(load(&[]).unwrap(), COLLECTIONS);
         assert_eq!(load(&["a", "b", "a"]).unwrap(), ["a", "b"]);
-        for wrong in ["", "$a", "system.users", "a.", &"n".repeat(200)] {
+        for wrong in ["", "$a", "system.users", "a.", &"n".repeat(300)] {
             let error = load(&[wrong]).unwrap_err().to_string();
-            assert!(error.contains("no name of a collection"), "{error}");
+            assert_eq!(error, "--mongodb.collections is refused");
         }
         let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(load(&many).unwrap_err().to_string().contains("more than 16"));
+    }
+
+    #[test]
+    fn the_flush_is_looked_through() {
+        let load = |change: fn(&mut ServeArgs)| {
+            let mut args =
+                ServeArgs { mongodb_uri: Some(Secret::new("mongodb://h")), ..ServeArgs::default() };
+            change(&mut args);
+            Config::load(&args)
+        };
+        let flush = load(|_| ()).unwrap().mongodb.unwrap().flush.unwrap();
+        assert_eq!((flush.interval, flush.places.own), (Duration::from_mins(1), false));
+        assert!(load(|_| ()).unwrap().ledger.shared_store);
+        let off = load(|args| args.mongodb_flush_interval = "0s".parse().ok()).unwrap();
+        assert!(off.mongodb.unwrap().flush.is_none() && !off.ledger.shared_store);
+        let problem = |change| load(change).unwrap_err().to_string();
+        let short = problem(|args| args.mongodb_flush_interval = "1ms".parse().ok());
+        assert!(short.contains("at least 1s"), "{short}");
+        let one = problem(|args| {
+            args.mongodb_sessions_collection = Some("one".into());
+            args.mongodb_stats_collection = Some("one".into());
+        });
+        assert!(one.contains("both `one`"), "{one}");
+        let stats = problem(|args| args.mongodb_stats_collection = Some("{app}".into()));
+        assert_eq!(stats, "--mongodb.stats-collection is refused");
     }
 
     #[test]

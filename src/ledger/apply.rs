@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::book::{LifeKey, Standing};
 use super::chat::{Chat, Phase, Told, Turned};
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
+use super::owed::Stored;
 use super::runtimes::Newcomers;
 use super::totals::Spending;
 use super::{Book, Identity, Ledger, intern};
@@ -110,7 +111,7 @@ impl Ledger {
         runtime.present += usize::from(chat.is_present() && !was_present);
 
         let first_life = chat.book.lives().is_empty();
-        let told_before = told_before(chat, &key);
+        let told_before = chat.told_before(&key);
         let booked = chat.book.record(key, &snapshot.totals, || standing);
         if booked.regressed {
             *self.tally.regressions.entry(answer.source).or_default() += 1;
@@ -155,7 +156,7 @@ impl Ledger {
             chat.last_turn_seconds = snapshot.last_turn_seconds;
         }
         if moved || booked.new_life {
-            note_update(chat, snapshot, moved, first_life, now);
+            chat.note_update(snapshot, moved, first_life, now);
         }
         let revived = chat.evicted && (moved || chat.is_live() || chat.closed != closed);
         if moved || life_changed || phase != chat.phase || revived {
@@ -164,10 +165,11 @@ impl Ledger {
         let turned = Turned { started: turned.started && !aligned, ..turned };
         let workflow = chat.workflow;
         if revived {
-            self.revive(no);
+            self.revive(no, &booked.published);
         }
         self.index_phase(no, was_live);
-        self.credit(no, &booked.published, turned, now);
+        let priced = snapshot.totals.cost.is_some();
+        self.credit(no, &booked.published, priced, turned, now);
         let turns = booked.published.get(Count::Turns);
         let seconds = snapshot.last_turn_seconds.filter(|_| answer.source == Source::Scrape);
         self.time_turns(workflow, turns, seconds);
@@ -227,6 +229,7 @@ impl Ledger {
         self.shown += usize::from(!folded);
         let chat_id: Arc<str> = identity.chat_id.into();
         self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
+        self.runtimes[index].sums.chats += 1;
         self.dirty.workflows.insert(workflow);
         self.dirty.users.insert(user);
         self.dirty.meta = true;
@@ -249,6 +252,10 @@ impl Ledger {
                 folded,
                 evicted: false,
                 failing: false,
+                pushed: false,
+                stored: Stored::default(),
+                ticket: 0,
+                revision: 0,
                 listed: false,
                 listed_life: Timestamp::default(),
                 workflow,
@@ -266,9 +273,14 @@ impl Ledger {
     }
 
     /// Gives an evicted chat that moves or lives again its series back, where there is room.
-    pub(super) fn revive(&mut self, no: u64) {
+    /// `uncredited` is what it has gained and is yet to be credited with.
+    pub(super) fn revive(&mut self, no: u64, uncredited: &Counters) {
         let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
         let Some(chat) = self.chats.get_mut(&no) else { return };
+        let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
+        sums.chats += 1;
+        sums.totals.add(chat.book.published());
+        sums.totals.remove(uncredited);
         chat.evicted = false;
         chat.folded |= !has_room;
         self.shown += usize::from(!chat.folded);
@@ -295,26 +307,40 @@ impl Ledger {
         } else {
             self.live.remove(&no);
         }
+        let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
+        sums.live = sums.live.saturating_add_signed(if live { 1 } else { -1 });
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
             workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
         }
     }
 
-    /// Adds what a chat has gained to the totals that outlive it.
-    pub(super) fn credit(&mut self, no: u64, gained: &Counters, turned: Turned, now: Instant) {
+    /// Adds what a chat has gained to the totals that outlive it. `priced` says whether who told of it
+    /// tells of money at all.
+    pub(super) fn credit(
+        &mut self,
+        no: u64,
+        gained: &Counters,
+        priced: bool,
+        turned: Turned,
+        now: Instant,
+    ) {
         let Some(chat) = self.chats.get(&no) else {
             return;
         };
         if gained.is_zero() && turned == Turned::default() {
             return;
         }
-        let silent = !self.runtimes[chat.runtime.0 as usize].is_met();
+        let runtime = &mut self.runtimes[chat.runtime.0 as usize];
+        if !chat.evicted {
+            runtime.sums.totals.add(gained);
+        }
+        let silent = !runtime.is_met();
         let births = &mut self.births;
         let mut birth = || if silent { 0 } else { births.born(now) };
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
             workflow.totals.add(gained);
             workflow.starts += u64::from(turned.started);
-            if gained.tokens() > 0 && gained.cost.is_zero() {
+            if priced && gained.tokens() > 0 && gained.cost.is_zero() {
                 workflow.unpriced_tokens = workflow.unpriced_tokens.saturating_add(gained.tokens());
             }
             if let Some(outcome) = turned.ended {
@@ -349,31 +375,4 @@ fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {
         runtime: answer.runtime,
         started_at: snapshot.started_at.or(answer.process).unwrap_or_default(),
     }
-}
-
-/// Whether other witnesses have told of this life of a chat, under a start of their own: it began
-/// before the end that they told. Then neither its start nor that end is another one.
-fn told_before(chat: &Chat, key: &LifeKey) -> bool {
-    let by_others = chat.book.lives().iter().any(|life| life.key.source != key.source);
-    let end = chat.ended_at().filter(|_| chat.phase == Phase::Ended);
-    by_others && end.is_some_and(|end| key.started_at <= end)
-}
-
-/// Notes when a chat last did something. One that has done nothing yet did so at its start.
-fn note_update(
-    chat: &mut Chat,
-    snapshot: &ChatSnapshot<'_>,
-    moved: bool,
-    is_first: bool,
-    now: Instant,
-) {
-    let seen = if moved { now.wall } else { snapshot.started_at.unwrap_or(now.wall) };
-    let at = snapshot.updated_at.unwrap_or(seen).min(now.wall);
-    // A clock that was set back makes no chat look stalled, and none look younger.
-    chat.last_update = at.max(chat.last_update.min(now.wall));
-    chat.moved = match snapshot.updated_at.map(|at| now.mono_at(at)) {
-        Some(at) if is_first => at,
-        Some(at) => chat.moved.max(at),
-        None => now.mono,
-    };
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
-use super::book::{Book, Life};
+use super::book::{Book, Life, LifeKey};
+use super::owed::Stored;
 use super::totals::Outcome;
-use crate::model::{Instant, Mono, RuntimeId, Source, Timestamp};
+use crate::model::{ChatSnapshot, Instant, Mono, RuntimeId, Source, Timestamp};
 
 /// Whether a chat lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,18 @@ pub struct Chat {
     /// Its run failed; the end that is still to come is that of a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) failing: bool,
+    /// Events of it were pushed to us.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) pushed: bool,
+    /// Whether the shared store has its state.
+    #[serde(default, skip_serializing_if = "Stored::is_unknown")]
+    pub(super) stored: Stored,
+    /// Its place among those that the shared store is owed; 0 where it is not.
+    #[serde(skip)]
+    pub(super) ticket: u64,
+    /// Tells the states of an owed chat apart.
+    #[serde(skip)]
+    pub(super) revision: u64,
     /// It stood in a complete answer once, so that it can be missed in another.
     pub(super) listed: bool,
     /// Row of its workflow.
@@ -145,6 +158,11 @@ impl Chat {
         speaker != Some(Source::Scrape)
     }
 
+    /// Whether somebody tells of its sums who does not say when it began.
+    pub(super) fn is_summed(&self) -> bool {
+        self.book.lives().iter().any(|life| life.key.source == Source::UsageIngest)
+    }
+
     /// Settles the phase after something was told of the life that began last.
     pub(super) fn settle(&mut self, told: Told, now: Instant) -> Turned {
         let before = self.phase;
@@ -190,6 +208,33 @@ impl Chat {
                 None => Phase::Live,
             };
         }
+    }
+
+    /// Whether other witnesses have told of this life, under a start of their own: it began before
+    /// the end that they told. Then neither its start nor that end is another one.
+    pub(super) fn told_before(&self, key: &LifeKey) -> bool {
+        let by_others = self.book.lives().iter().any(|life| life.key.source != key.source);
+        let end = self.ended_at().filter(|_| self.phase == Phase::Ended);
+        by_others && end.is_some_and(|end| key.started_at <= end)
+    }
+
+    /// Notes when it last did something. One that has done nothing yet did so at its start.
+    pub(super) fn note_update(
+        &mut self,
+        snapshot: &ChatSnapshot<'_>,
+        moved: bool,
+        is_first: bool,
+        now: Instant,
+    ) {
+        let seen = if moved { now.wall } else { snapshot.started_at.unwrap_or(now.wall) };
+        let at = snapshot.updated_at.unwrap_or(seen).min(now.wall);
+        // A clock that was set back makes no chat look stalled, and none look younger.
+        self.last_update = at.max(self.last_update.min(now.wall));
+        self.moved = match snapshot.updated_at.map(|at| now.mono_at(at)) {
+            Some(at) if is_first => at,
+            Some(at) => self.moved.max(at),
+            None => now.mono,
+        };
     }
 
     /// Ends it for the ledger.

@@ -9,6 +9,7 @@
 //! | `apply` | what an answer does |
 //! | `learn` | whose an event is |
 //! | `add` | what it adds |
+//! | `receive`, `seen` | what was pushed, and whether it was before |
 //! | `waiting` | who has to be introduced first |
 //! | `book` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
@@ -16,6 +17,7 @@
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
 //! | `known` | what sources may ask |
+//! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
 
@@ -28,8 +30,11 @@ mod chat;
 mod histogram;
 mod known;
 mod learn;
+mod owed;
+mod receive;
 mod record;
 mod runtimes;
+mod seen;
 mod totals;
 mod upkeep;
 mod waiting;
@@ -42,15 +47,19 @@ pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
-pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TURN_BOUNDS};
+pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
+pub use owed::{Debt, Owing, Pair};
+pub use receive::Received;
 pub use record::{Entry, Kind, RestoreError};
-pub use runtimes::Runtime;
+pub use runtimes::{Runtime, Sums};
 pub use totals::{Outcome, Spending, User, Workflow};
 
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
 use breakdown::Breakdowns;
+use owed::Owed;
 use record::Dirty;
+use seen::Seen;
 use totals::{Users, Workflows};
 use waiting::{Bookmarks, Guests, Sessions};
 
@@ -65,10 +74,14 @@ pub struct Settings {
     pub quiet_after: Duration,
     /// How long a chat that only logs or pushed events tell of counts as live without moving.
     pub abandoned_after: Duration,
+    /// How long an event that was handed in is known again by its id.
+    pub dedup_window: Duration,
     /// How long events of a chat wait for somebody who knows its app, workflow and user.
     pub introduction_wait: Duration,
     /// How long the other sources are waited for at the first meeting with a runtime.
     pub grace: Duration,
+    /// Whether there is a shared store that is to have the state of pushed chats.
+    pub shared_store: bool,
     /// Chats with series of their own.
     pub max_chats: usize,
     /// Workflows with series of their own.
@@ -87,8 +100,10 @@ impl Default for Settings {
             lost_after: Duration::from_mins(2),
             quiet_after: Duration::from_mins(10),
             abandoned_after: Duration::from_hours(1),
+            dedup_window: Duration::from_hours(24),
             introduction_wait: Duration::from_mins(1),
             grace: Duration::from_secs(30),
+            shared_store: false,
             max_chats: 10_000,
             max_workflows: 2_000,
             max_users: 1_000,
@@ -119,6 +134,10 @@ pub struct Tally {
     pub folded_workflows: u64,
     /// Users that were folded into `_other`.
     pub folded_users: u64,
+    /// Ids of events that were forgotten before their time, because there were too many.
+    pub ids_forgotten: u64,
+    /// Chats that were forgotten before the shared store had their last state.
+    pub forgotten_owed: u64,
     /// Additions to label sets that were folded into `_other`.
     pub folded_breakdowns: u64,
 }
@@ -154,6 +173,10 @@ pub struct Ledger {
     names: HashSet<Arc<str>>,
     version: u64,
     dirty: Dirty,
+    owed: Owed,
+    own_name: String,
+    seen: Seen,
+    last_tick: Option<Mono>,
     last_sweep: Option<Mono>,
 }
 
@@ -179,6 +202,10 @@ impl Ledger {
             names: HashSet::new(),
             version: 0,
             dirty: Dirty::default(),
+            owed: Owed::default(),
+            own_name: String::new(),
+            seen: Seen::default(),
+            last_tick: None,
             last_sweep: None,
         }
     }

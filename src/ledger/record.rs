@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::births::{Births, BirthsRecord};
 use super::waiting::Guest;
 use super::{Breakdown, Chat, Ledger, Runtime, Settings, Tally, User, Workflow};
-use crate::model::{Instant, Timestamp};
+use crate::model::{Instant, Mono, Timestamp};
 
 /// What a row holds. The discriminant is what the state store keeps; restoring goes in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,8 @@ pub enum Kind {
     Guest = 7,
     /// A place that a follower has got to.
     Bookmark = 8,
+    /// Ids of events that were handed in.
+    Seen = 9,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Session,
             Self::Guest,
             Self::Bookmark,
+            Self::Seen,
         ]
         .into_iter()
         .find(|kind| *kind as i64 == number)
@@ -90,6 +93,33 @@ pub enum RestoreError {
     },
 }
 
+/// Chats that have changed: all of them, and those since it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    all: BTreeSet<u64>,
+    fresh: Vec<u64>,
+}
+
+impl Touched {
+    /// A chat has changed.
+    pub(super) fn insert(&mut self, no: u64) {
+        self.all.insert(no);
+        if self.fresh.last() != Some(&no) {
+            self.fresh.push(no);
+        }
+    }
+
+    /// Of a chat, something is to be kept that concerns only us.
+    pub(super) fn note(&mut self, no: u64) {
+        self.all.insert(no);
+    }
+
+    /// The chats that have changed since the last call; one may stand there twice.
+    pub(super) fn take_fresh(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.fresh)
+    }
+}
+
 /// What has changed since the last [`Ledger::take_changes`].
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
@@ -97,11 +127,12 @@ pub(super) struct Dirty {
     pub(super) runtimes: BTreeSet<u16>,
     pub(super) workflows: BTreeSet<usize>,
     pub(super) users: BTreeSet<usize>,
-    pub(super) chats: BTreeSet<u64>,
+    pub(super) chats: Touched,
     pub(super) breakdowns: BTreeSet<usize>,
     pub(super) sessions: BTreeSet<u64>,
     pub(super) guests: BTreeSet<u64>,
     pub(super) bookmarks: BTreeSet<u64>,
+    pub(super) seen: BTreeSet<u64>,
 }
 
 impl Dirty {
@@ -110,11 +141,12 @@ impl Dirty {
             && self.runtimes.is_empty()
             && self.workflows.is_empty()
             && self.users.is_empty()
-            && self.chats.is_empty()
+            && self.chats.all.is_empty()
             && self.breakdowns.is_empty()
             && self.sessions.is_empty()
             && self.guests.is_empty()
             && self.bookmarks.is_empty()
+            && self.seen.is_empty()
     }
 }
 
@@ -127,12 +159,19 @@ struct Meta {
     births: BirthsRecord,
     #[serde(default)]
     tally: Tally,
+    /// What this ledger is called by others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    own_name: String,
+    /// How long the exporter has been up, over all restarts.
+    #[serde(default)]
+    uptime: Mono,
     written_at: Timestamp,
 }
 
 impl Ledger {
     /// Gives the current state a new version if anything is to be kept.
     pub(super) fn settle_version(&mut self) {
+        self.owe_touched();
         if !self.dirty.is_empty() {
             self.version += 1;
         }
@@ -149,6 +188,8 @@ impl Ledger {
                 rows: self.rows().to_vec(),
                 births: self.births.record(now),
                 tally: self.tally.clone(),
+                own_name: self.own_name.clone(),
+                uptime: self.seen.uptime(now.mono),
                 written_at: now.wall,
             };
             put(Kind::Meta, 0, Some(json(&meta)));
@@ -162,7 +203,7 @@ impl Ledger {
         for id in dirty.users {
             put(Kind::User, id as u64, self.users.rows().get(id).map(json));
         }
-        for id in dirty.chats {
+        for id in dirty.chats.all {
             put(Kind::Chat, id, self.chats.get(&id).map(json));
         }
         for id in dirty.breakdowns {
@@ -177,6 +218,9 @@ impl Ledger {
         for id in dirty.bookmarks {
             put(Kind::Bookmark, id, self.bookmarks.get(id).map(json));
         }
+        for id in dirty.seen {
+            put(Kind::Seen, id, self.seen.get(id).map(json));
+        }
         (self.version, entries)
     }
 
@@ -186,11 +230,12 @@ impl Ledger {
         self.dirty.runtimes.extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
         self.dirty.workflows.extend(0..self.workflows.rows().len());
         self.dirty.users.extend(0..self.users.rows().len());
-        self.dirty.chats.extend(self.chats.keys());
+        self.dirty.chats.all.extend(self.chats.keys());
         self.dirty.breakdowns.extend(0..self.breakdowns.rows().len());
         self.dirty.sessions.extend(self.sessions.numbers());
         self.dirty.guests.extend(self.guests.iter().map(|(no, _)| no));
         self.dirty.bookmarks.extend(self.bookmarks.iter().map(|(no, _)| no));
+        self.dirty.seen.extend(self.seen.numbers());
         self.settle_version();
     }
 
@@ -202,7 +247,7 @@ impl Ledger {
     ) -> Result<Self, RestoreError> {
         entries.sort_by_key(|entry| (entry.kind, entry.id));
         let mut ledger = Self::new(settings);
-        let mut rows = vec![0; 8];
+        let mut rows = vec![0; 9];
         for entry in entries {
             let Entry { kind, id, body: Some(body) } = entry else {
                 continue;
@@ -213,8 +258,10 @@ impl Ledger {
                     let meta: Meta = parse(kind, id, &body)?;
                     ledger.next_chat = meta.next_chat;
                     rows = meta.rows;
+                    ledger.seen.resume(meta.uptime, now.mono);
                     ledger.births = Births::restore(meta.births, now);
                     ledger.tally = meta.tally;
+                    ledger.own_name = meta.own_name;
                 }
                 Kind::Runtime => {
                     let runtime: Runtime = parse(kind, id, &body)?;
@@ -270,15 +317,17 @@ impl Ledger {
                     ledger.guests.restore(id, guest, now);
                 }
                 Kind::Bookmark => ledger.bookmarks.restore(id, parse(kind, id, &body)?),
+                Kind::Seen => ledger.seen.restore(id, parse(kind, id, &body)?),
             }
         }
         if !ledger.rows().starts_with(&rows) {
             return Err(RestoreError::Gap { kind: Kind::Meta, id: 0 });
         }
+        ledger.restore_debt(now);
         Ok(ledger)
     }
 
-    fn rows(&self) -> [usize; 8] {
+    fn rows(&self) -> [usize; 9] {
         [
             self.runtimes.len(),
             self.workflows.rows().len(),
@@ -289,6 +338,8 @@ impl Ledger {
             self.guests.iter().count(),
             // Without its place a log would be read again.
             self.bookmarks.iter().count(),
+            // Without its ids an event would count again.
+            self.seen.len(),
         ]
     }
 
@@ -302,6 +353,10 @@ impl Ledger {
         let runtime = &mut self.runtimes[chat.runtime.0 as usize];
         runtime.chats.insert(std::sync::Arc::clone(&chat.chat_id), no);
         runtime.present += usize::from(chat.is_present());
+        if !chat.evicted {
+            runtime.sums.chats += 1;
+            runtime.sums.totals.add(chat.book.published());
+        }
         self.shown += usize::from(!chat.folded && !chat.evicted);
         self.chats.insert(no, chat);
         self.index_phase(no, false);

@@ -9,6 +9,7 @@ mod events;
 mod exporter;
 mod exposition;
 mod family;
+mod flush;
 mod mongodb;
 mod plain;
 mod process;
@@ -30,6 +31,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
         chats::FAMILIES,
         events::FAMILIES,
         exporter::FAMILIES,
+        flush::FAMILIES,
         mongodb::FAMILIES,
         process::FAMILIES,
     ]

@@ -6,6 +6,7 @@ pub mod history;
 pub mod logs;
 pub mod mongodb;
 mod nan;
+pub mod receive;
 pub mod runner;
 pub mod scrape;
 pub mod tail;

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use mozaiks_exporter::mongo::{Mongo, MongoError, Reason, UriSource, code};
 
+use serde_json::json;
+
+use super::support::exporter::Launch;
 use super::support::mongo::Mongo as Server;
 use super::support::wait::eventually;
 
@@ -18,6 +21,55 @@ async fn ask(mongo: &Mongo) -> Result<(), MongoError> {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn the_runtimes_own_variable_is_enough_and_is_never_shown() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::wire());
+    let launch = || Launch::new(dir.path()).runtime("app=");
+    let with_user = server.uri().replace("mongodb://", "mongodb://user:sesame@");
+    // The wire server knows no user, so it refuses all of them.
+    let exporter = launch()
+        .env("MONGO_URI", with_user)
+        .flag("--mongodb.flush-interval", "1s")
+        .flag("--log.level", "debug")
+        .start();
+    let start = json!({"event": "workflow_start", "chat_id": "c", "app_id": "acme",
+        "workflow_name": "Desk", "user_id": "alice"});
+    assert_eq!(exporter.push("/api/v1/events", &start).status, 202);
+    let failures = "mozaiks_exporter_flush_failures_total";
+    exporter.wait_for_value(failures, &[("reason", "unauthorized")], |n| n >= Some(1.0));
+    let log = exporter.log().join("\n");
+    assert!(log.contains("the credentials are refused") && !log.contains("sesame"), "{log}");
+
+    for (args, wanted) in [
+        (&["mongodb://user:sesame@host:port"][..], "--mongodb.uri is refused"),
+        (&["b=mongodb://user:sesame@host"], "names a runtime `b`, but the runtimes are `app`"),
+    ] {
+        let (status, said) = launch().flag("--mongodb.uri", args[0]).run_to_its_end();
+        assert_eq!(status.code(), Some(64), "{said}");
+        assert!(said.contains(wanted) && !said.contains("sesame"), "{said}");
+    }
+    let (status, said) =
+        launch().runtime("other=").env("MONGO_URI", "mongodb://user:sesame@host").run_to_its_end();
+    assert_eq!(status.code(), Some(64), "{said}");
+    assert!(said.contains("--mongodb.uri NAME=URI") && !said.contains("sesame"), "{said}");
+}
+
+#[test]
+fn the_server_of_the_tests_keeps_the_types_of_what_it_holds() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let path = dir.path().join("lines.jsonl");
+    let line = r#"{"_id": "a.b$c", "at": {"$date": {"$numberLong": "1795311952268"}},
+        "n": {"$numberInt": "7"}, "long": {"$numberLong": "5000000000"},
+        "x": {"$numberDouble": "1.0"}, "none": null}"#;
+    std::fs::write(&path, line.replace('\n', " ") + "\n\n").unwrap();
+    for _ in 0..2 {
+        server.load("c", &path);
+    }
+    let expected = doc! {"_id": "a.b$c", "at": DateTime::from_millis(1_795_311_952_268),
+    "n": 7, "long": 5_000_000_000_i64, "x": 1.0, "none": null};
+    assert_eq!(server.find_all("c"), [expected]);
 }
 
 #[test]

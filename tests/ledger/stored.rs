@@ -106,6 +106,7 @@ impl Desk {
             about: About::Chat(chat_id.into()),
             app_id: Some("acme".into()),
             workflow_name: Some("Desk".into()),
+            user_id: None,
             what,
         };
         let report = Report {

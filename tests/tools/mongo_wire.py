@@ -17,7 +17,8 @@ Beside MongoDB's commands it knows two of its own, on the database `admin`, with
                                 command; `drop`: names of commands in whose middle the connection
                                 ends, "*" is all; `readOnly`: refuse writes; `failIds`: `_id`s that
                                 no update may touch; `refuse`: aggregation operators that are not
-                                known; `applyThenDrop`: do the command, then end the connection
+                                known; `failCollections`: `{name: code}` for updates of a collection;
+                                `applyThenDrop`: do the command, then end the connection
 
 The handshake is never touched by `delayMs` and `drop`: a server that hangs looks well to it.
 """
@@ -187,6 +188,9 @@ class Server:
 
     def do_update(self, database, command):
         check_namespace(database.name, command["update"])
+        code = self.wrong.get("failCollections", {}).get(command["update"])
+        if code:
+            raise Refused(code, "Failed", "this collection fails")
         errors, upserted, n, modified = [], [], 0, 0
         for index, statement in enumerate(command["updates"]):
             try:

@@ -132,6 +132,11 @@ impl Mongo {
         &self.database
     }
 
+    /// Looks at another database of the server from now on.
+    pub(crate) fn use_database(&mut self, name: &str) {
+        name.clone_into(&mut self.database);
+    }
+
     /// Ends the server: whoever asks now finds nobody. Only for servers of our own.
     pub(crate) fn stop(&mut self) -> u16 {
         self.server.take().map_or_else(|| panic!("{} is not ours to stop", self.uri), |s| s.port)
