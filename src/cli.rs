@@ -212,6 +212,36 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_MONGODB_DATABASE"
     )]
     pub mongodb_database: Option<String>,
+    /// Time from one poll of MongoDB to the next [default: 15s]
+    #[arg(
+        long = "mongodb.poll-interval",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_MONGODB_POLL_INTERVAL"
+    )]
+    pub mongodb_poll_interval: Option<humantime::Duration>,
+    /// Collections that hold chats [default: `ChatSessions`, `GeneralChatSessions`,
+    /// `chat_sessions`]
+    #[arg(
+        long = "mongodb.collections",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_COLLECTIONS",
+        value_delimiter = ','
+    )]
+    pub mongodb_collections: Vec<String>,
+    /// Which chats are read: all, or those that another source has introduced, as beside one
+    /// runtime of a cluster with one database [default: all]
+    #[arg(long = "mongodb.chats", value_enum, env = "MOZAIKS_EXPORTER_MONGODB_CHATS")]
+    pub mongodb_chats: Option<Chats>,
+    /// Whether an index on `last_updated_at` is made where there is none [default: false]
+    #[arg(
+        long = "mongodb.create-index",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        env = "MOZAIKS_EXPORTER_MONGODB_CREATE_INDEX",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub mongodb_create_index: Option<bool>,
     /// How often the state of pushed chats is written to MongoDB, beside when they end; 0s for never
     /// [default: 60s]
     #[arg(
@@ -347,6 +377,16 @@ pub enum Users {
     Hash,
     /// Not at all.
     None,
+}
+
+/// Which chats are read from MongoDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chats {
+    /// All.
+    All,
+    /// Those that another source has introduced.
+    Known,
 }
 
 /// What a failed tool call counts as.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
-use crate::cli::{Backlog, FailedToolCalls, LogFormat, Secret, Users};
+use crate::cli::{Backlog, Chats, FailedToolCalls, LogFormat, Secret, Users};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -138,6 +138,11 @@ pub(super) struct FileMongodb {
     pub(super) uri: Option<Secret>,
     pub(super) uri_file: Option<PathBuf>,
     pub(super) database: Option<String>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) poll_interval: Option<humantime::Duration>,
+    pub(super) collections: Vec<String>,
+    pub(super) chats: Option<Chats>,
+    pub(super) create_index: Option<bool>,
     #[serde(deserialize_with = "from_text")]
     pub(super) flush_interval: Option<humantime::Duration>,
     pub(super) sessions_collection: Option<String>,

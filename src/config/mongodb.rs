@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::FileMongodb;
-use super::runtimes::RuntimeConfig;
+use super::runtimes::{LONGEST_SPAN, RuntimeConfig};
 use super::{ConfigError, either, variable};
-use crate::cli::ServeArgs;
+use crate::cli::{Chats, ServeArgs};
 use crate::flush::{NameError, Places, Template, check_collection};
 use crate::mongo::{MongoError, UriSource};
 
@@ -15,6 +15,12 @@ use crate::mongo::{MongoError, UriSource};
 const URI_VARIABLE: &str = "MONGO_URI";
 /// The runtime uses this one, whatever the URI says.
 const DATABASE: &str = "MozaiksAI";
+/// The runtime's collections of chats, and that of its documents.
+const COLLECTIONS: [&str; 3] = ["ChatSessions", "GeneralChatSessions", "chat_sessions"];
+/// Collections that are polled; each costs a question per poll.
+const MAX_COLLECTIONS: usize = 16;
+/// Time from one poll to the next, if nothing is said.
+const POLL_INTERVAL: Duration = Duration::from_secs(15);
 /// The longest name of a database, in bytes (the server's bound).
 const MAX_DATABASE_BYTES: usize = 63;
 /// Where sessions of chats are written.
@@ -39,6 +45,14 @@ pub struct MongodbConfig {
     pub database: String,
     /// The runtime whose chats it holds.
     pub runtime: Arc<str>,
+    /// Time from one poll to the next.
+    pub poll_interval: Duration,
+    /// The collections that hold chats.
+    pub collections: Vec<String>,
+    /// Whether chats are left out that no other source has introduced.
+    pub introduced_only: bool,
+    /// Whether an index that is missing may be made.
+    pub create_index: bool,
     /// How pushed chats are written to it, if they are.
     pub flush: Option<FlushConfig>,
 }
@@ -107,6 +121,9 @@ pub enum MongodbError {
          without blanks and any of / \\ . \" $ * < > ?"
     )]
     Database(String),
+    /// More collections than are polled.
+    #[error("--mongodb.collections names more than {MAX_COLLECTIONS} collections")]
+    Collections,
 }
 
 fn names(known: &[String]) -> String {
@@ -139,10 +156,47 @@ pub(super) fn load(
     {
         return Err(MongodbError::Database(database).into());
     }
+    let poll_interval = either(args.mongodb_poll_interval, file.poll_interval, POLL_INTERVAL);
+    if poll_interval.is_zero() || poll_interval > LONGEST_SPAN {
+        let value = humantime::format_duration(poll_interval).to_string();
+        let (name, must) = ("--mongodb.poll-interval", "more than 0s and at most 1day");
+        return Err(ConfigError::Range { name, must, value });
+    }
     let interval = args.mongodb_flush_interval.or(file.flush_interval);
     let places = places(args, file.sessions_collection, file.stats_collection, file.own)?;
     let flush = flush_interval(interval)?.map(|interval| FlushConfig { interval, places });
-    Ok(Some(MongodbConfig { uri, database, runtime: Arc::clone(&runtime.name), flush }))
+    let chats = args.mongodb_chats.or(file.chats).unwrap_or(Chats::All);
+    Ok(Some(MongodbConfig {
+        uri,
+        database,
+        runtime: Arc::clone(&runtime.name),
+        poll_interval,
+        collections: collections(&args.mongodb_collections, file.collections)?,
+        introduced_only: chats == Chats::Known,
+        create_index: args.mongodb_create_index.or(file.create_index).unwrap_or(false),
+        flush,
+    }))
+}
+
+/// The collections that are polled, each once.
+fn collections(args: &[String], file: Vec<String>) -> Result<Vec<String>, MongodbError> {
+    let given = if args.is_empty() { file } else { args.to_vec() };
+    let mut collections = Vec::new();
+    let defaults = || COLLECTIONS.map(str::to_owned).to_vec();
+    for name in if given.is_empty() { defaults() } else { given } {
+        check_collection(&name).map_err(|source| {
+            let option = "--mongodb.collections";
+            MongodbError::Collection { option, source }
+        })?;
+        if !collections.contains(&name) {
+            collections.push(name);
+        }
+    }
+    if collections.len() > MAX_COLLECTIONS {
+        Err(MongodbError::Collections)
+    } else {
+        Ok(collections)
+    }
 }
 
 /// How often is written, if at all.
@@ -271,6 +325,27 @@ mod tests {
         let text = problem(&["http://a:1"], "mongodb://user:sesame@h:x");
         assert!(text.starts_with("--mongodb.uri is refused: "), "{text}");
         assert!(!text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn collections_are_the_runtimes_unless_others_are_named() {
+        let load = |names: &[&str]| {
+            let args = ServeArgs {
+                mongodb_uri: Some(Secret::new("mongodb://h")),
+                mongodb_collections: names.iter().map(|name| (*name).to_owned()).collect(),
+                ..ServeArgs::default()
+            };
+            Config::load(&args).map(|config| config.mongodb.unwrap().collections)
+        };
+        assert_eq!(load(&[]).unwrap(), COLLECTIONS);
+        assert_eq!(load(&["a", "b", "a"]).unwrap(), ["a", "b"]);
+        for wrong in ["", "$a", "system.users", "a.", &"n".repeat(300)] {
+            let error = load(&[wrong]).unwrap_err().to_string();
+            assert_eq!(error, "--mongodb.collections is refused");
+        }
+        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(load(&many).unwrap_err().to_string().contains("more than 16"));
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Ledger {
             let moved = !new_life && !is_end && goes_on(chat, then.wall);
             chat.last_update = chat.last_update.max(then.wall);
             chat.moved = chat.moved.max(then.mono);
-            turned = chat.settle(Stage { new_life, moved, previous_end }, then);
+            turned = chat.settle(Stage { begun: new_life, moved, previous_end }, then);
             turned.started &= is_start || is_pushed;
             turned.started |= begun == Begun::Anew;
         } else if chat.phase == Phase::Ended && goes_on(chat, then.wall) {

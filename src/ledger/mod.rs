@@ -16,6 +16,7 @@
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
+//! | `known` | what sources may ask |
 //! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
@@ -27,6 +28,7 @@ mod book;
 mod breakdown;
 mod chat;
 mod histogram;
+mod known;
 mod learn;
 mod owed;
 mod receive;

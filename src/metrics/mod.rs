@@ -10,6 +10,7 @@ mod exporter;
 mod exposition;
 mod family;
 mod flush;
+mod mongodb;
 mod plain;
 mod process;
 mod procfs;
@@ -31,6 +32,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
         events::FAMILIES,
         exporter::FAMILIES,
         flush::FAMILIES,
+        mongodb::FAMILIES,
         process::FAMILIES,
     ]
     .into_iter()

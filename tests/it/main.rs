@@ -18,6 +18,8 @@ mod kill;
 mod lifecycle;
 mod logging;
 mod mongo;
+mod mongodb;
+mod mongodb_trouble;
 mod once;
 mod receive;
 mod redact;

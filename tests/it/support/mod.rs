@@ -8,6 +8,7 @@ pub(crate) mod mongo;
 pub(crate) mod prometheus;
 pub(crate) mod recorded;
 pub(crate) mod runtime;
+pub(crate) mod stored;
 pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod wait;

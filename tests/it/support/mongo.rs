@@ -145,6 +145,10 @@ impl Mongo {
     /// Starts the wire server again where it was, with nothing in it.
     pub(crate) fn restart_empty(&mut self, port: u16) {
         self.server = Some(wire(port));
+        // Our own connections are those to the one before.
+        eventually("MongoDB answers again", || {
+            self.try_command("admin", doc! {"ping": 1}).map(drop).map_err(|error| error.to_string())
+        });
     }
 
     /// A collection of the test's database.
