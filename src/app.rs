@@ -87,10 +87,6 @@ impl App {
         for address in &config.listen_addresses {
             listeners.push(bind("--web.listen-address", address).await?);
         }
-        let reach = |mongodb: &MongodbConfig| {
-            Mongo::new(mongodb.uri.clone(), &mongodb.database).map(Arc::new)
-        };
-        let mongo = config.mongodb.as_ref().map(reach).transpose()?;
         let control = match config.control.take() {
             Some(control) => {
                 let listener = bind("--control.listen-address", &control.address).await?;
