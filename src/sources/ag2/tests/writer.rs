@@ -39,7 +39,10 @@ fn every_row_is_told_once_and_no_writer_gives_up() {
     let path = dir.path().join("ag2.db");
     Connection::open(&path).unwrap().execute_batch(TABLES).unwrap();
     let done = AtomicBool::new(false);
-    let (mut tokens, mut tools, mut place) = (Vec::new(), Vec::new(), None::<String>);
+    // First contact is before the first row, however late the writer or we may be.
+    let mut sqlite = Sqlite::open(&path, names(), None).unwrap();
+    let mut place = Some(sqlite.step(16, NOW).unwrap().place);
+    let (mut tokens, mut tools) = (Vec::new(), Vec::new());
     let longest = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let longest = write(&path);
