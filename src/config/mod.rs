@@ -1,5 +1,6 @@
 //! From flags, environment and file to a configuration that has been looked through.
 
+mod control;
 mod file;
 mod mongodb;
 mod runtimes;
@@ -8,21 +9,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Backlog, FailedToolCalls, ServeArgs, Users};
+use crate::cli::{Backlog, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::logging;
 use crate::model::NameRule;
 use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
-use file::{FileConfig, FileControl, FilePolling, FileReceive, OneOrMany};
+pub use control::{CONTROL_ADDRESS, ControlConfig};
+use file::{FileConfig, FilePolling, OneOrMany};
 pub use mongodb::{FlushConfig, MongodbConfig, MongodbError};
 pub use runtimes::{Polling, RuntimeConfig};
 
 /// Where metrics are served if nothing is said.
 pub const LISTEN_ADDRESS: &str = "127.0.0.1:9847";
-/// Where pushed events are taken if nothing is said.
-pub const CONTROL_ADDRESS: &str = "127.0.0.1:9848";
 /// Series that one chat has at most, about.
 const SERIES_PER_CHAT: u64 = 10;
 /// Series that one workflow has, histograms included, about; half as many chats' worth at most.
@@ -134,17 +134,6 @@ pub struct Config {
     pub log: logging::Setup,
 }
 
-/// How pushed events are taken.
-#[derive(Debug)]
-pub struct ControlConfig {
-    /// Where.
-    pub address: String,
-    /// What those who push have to know.
-    pub token_file: Option<PathBuf>,
-    /// Whether a failed tool call counts as a call, too.
-    pub failed_calls_count: bool,
-}
-
 /// How log files are followed.
 #[derive(Debug, Clone, Copy)]
 pub struct Following {
@@ -254,7 +243,7 @@ impl Config {
             let (flag, address) = ("--web.listen-address", wrong.clone());
             return Err(ConfigError::Address { flag, address });
         }
-        let control = control(args, file.control, &file.receive)?;
+        let control = control::load(args, file.control, &file.receive)?;
         let log = logging::Setup::new(
             args.log_level.or(file.log.level),
             args.log_format.or(file.log.format),
@@ -285,28 +274,6 @@ impl Config {
             log,
         })
     }
-}
-
-/// Where and how pushed events are taken; an empty address is nowhere.
-fn control(
-    args: &ServeArgs,
-    file: FileControl,
-    receive: &FileReceive,
-) -> Result<Option<ControlConfig>, ConfigError> {
-    let address = args.control_address.clone().or(file.listen_address);
-    let address = address.unwrap_or_else(|| CONTROL_ADDRESS.to_owned());
-    if address.is_empty() {
-        return Ok(None);
-    }
-    if !is_address(&address) {
-        return Err(ConfigError::Address { flag: "--control.listen-address", address });
-    }
-    let failed_tool_calls = args.failed_tool_calls.or(receive.failed_tool_calls);
-    Ok(Some(ControlConfig {
-        address,
-        token_file: args.control_token_file.clone().or(file.token_file),
-        failed_calls_count: failed_tool_calls == Some(FailedToolCalls::Calls),
-    }))
 }
 
 /// Whether it has the form `HOST:PORT` or `:PORT`; whether the host exists shows at binding.

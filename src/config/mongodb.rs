@@ -148,7 +148,7 @@ pub(super) fn load(
         (None, _) => return Err(MongodbError::Whose { option, known: known() }.into()),
     };
     uri.check().map_err(|source| MongodbError::Uri { option, source })?;
-    let database = args.mongodb_database.clone().or(file.database);
+    let database = args.mongodb.database.clone().or(file.database);
     let database = database.unwrap_or_else(|| DATABASE.to_owned());
     if database.is_empty()
         || database.len() > MAX_DATABASE_BYTES
@@ -156,24 +156,24 @@ pub(super) fn load(
     {
         return Err(MongodbError::Database(database).into());
     }
-    let poll_interval = either(args.mongodb_poll_interval, file.poll_interval, POLL_INTERVAL);
+    let poll_interval = either(args.mongodb.poll_interval, file.poll_interval, POLL_INTERVAL);
     if poll_interval.is_zero() || poll_interval > LONGEST_SPAN {
         let value = humantime::format_duration(poll_interval).to_string();
         let (name, must) = ("--mongodb.poll-interval", "more than 0s and at most 1day");
         return Err(ConfigError::Range { name, must, value });
     }
-    let interval = args.mongodb_flush_interval.or(file.flush_interval);
+    let interval = args.mongodb.flush_interval.or(file.flush_interval);
     let places = places(args, file.sessions_collection, file.stats_collection, file.own)?;
     let flush = flush_interval(interval)?.map(|interval| FlushConfig { interval, places });
-    let chats = args.mongodb_chats.or(file.chats).unwrap_or(Chats::All);
+    let chats = args.mongodb.chats.or(file.chats).unwrap_or(Chats::All);
     Ok(Some(MongodbConfig {
         uri,
         database,
         runtime: Arc::clone(&runtime.name),
         poll_interval,
-        collections: collections(&args.mongodb_collections, file.collections)?,
+        collections: collections(&args.mongodb.collections, file.collections)?,
         introduced_only: chats == Chats::Known,
-        create_index: args.mongodb_create_index.or(file.create_index).unwrap_or(false),
+        create_index: args.mongodb.create_index.or(file.create_index).unwrap_or(false),
         flush,
     }))
 }
@@ -221,16 +221,16 @@ fn places(
 ) -> Result<Places, ConfigError> {
     let refused =
         |option| move |source| ConfigError::from(MongodbError::Collection { option, source });
-    let sessions = args.mongodb_sessions_collection.clone().or(sessions);
+    let sessions = args.mongodb.sessions_collection.clone().or(sessions);
     let sessions = sessions.unwrap_or_else(|| SESSIONS.to_owned());
     check_collection(&sessions).map_err(refused("--mongodb.sessions-collection"))?;
-    let stats = args.mongodb_stats_collection.clone().or(stats);
+    let stats = args.mongodb.stats_collection.clone().or(stats);
     let stats = Template::parse(stats.as_deref().unwrap_or(STATS))
         .map_err(refused("--mongodb.stats-collection"))?;
     if stats.is(&sessions) {
         return Err(MongodbError::OnePlace(sessions).into());
     }
-    Ok(Places { sessions, stats, own: args.mongodb_own.or(own).unwrap_or(false) })
+    Ok(Places { sessions, stats, own: args.mongodb.own.or(own).unwrap_or(false) })
 }
 
 type Said = (String, Option<String>, UriSource);
@@ -242,9 +242,9 @@ fn source(
     runtimes: &[RuntimeConfig],
 ) -> Result<Option<Said>, ConfigError> {
     // Whoever gives one of them on the command line does not mean the file's other one.
-    let is_in_args = args.mongodb_uri.is_some() || args.mongodb_uri_file.is_some();
+    let is_in_args = args.mongodb.uri.is_some() || args.mongodb.uri_file.is_some();
     let (uri, uri_file) = if is_in_args {
-        (args.mongodb_uri.as_ref(), args.mongodb_uri_file.as_ref())
+        (args.mongodb.uri.as_ref(), args.mongodb.uri_file.as_ref())
     } else {
         (file.uri.as_ref(), file.uri_file.as_ref())
     };
@@ -283,16 +283,21 @@ fn named<'a>(text: &'a str, runtimes: &[RuntimeConfig]) -> (Option<String>, &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Secret;
+    use crate::cli::{MongodbArgs, Secret};
     use crate::config::Config;
 
     fn load(runtimes: &[&str], uri: &str) -> Result<Option<MongodbConfig>, ConfigError> {
         let args = ServeArgs {
             runtime_url: runtimes.iter().map(|url| (*url).to_owned()).collect(),
-            mongodb_uri: Some(Secret::new(uri)),
+            mongodb: MongodbArgs { uri: Some(Secret::new(uri)), ..MongodbArgs::default() },
             ..ServeArgs::default()
         };
         Config::load(&args).map(|config| config.mongodb)
+    }
+
+    /// A database that is somewhere.
+    fn there() -> MongodbArgs {
+        MongodbArgs { uri: Some(Secret::new("mongodb://h")), ..MongodbArgs::default() }
     }
 
     fn problem(runtimes: &[&str], uri: &str) -> String {
@@ -331,8 +336,10 @@ mod tests {
     fn collections_are_the_runtimes_unless_others_are_named() {
         let load = |names: &[&str]| {
             let args = ServeArgs {
-                mongodb_uri: Some(Secret::new("mongodb://h")),
-                mongodb_collections: names.iter().map(|name| (*name).to_owned()).collect(),
+                mongodb: MongodbArgs {
+                    collections: names.iter().map(|name| (*name).to_owned()).collect(),
+                    ..there()
+                },
                 ..ServeArgs::default()
             };
             Config::load(&args).map(|config| config.mongodb.unwrap().collections)
@@ -351,25 +358,24 @@ mod tests {
     #[test]
     fn the_flush_is_looked_through() {
         let load = |change: fn(&mut ServeArgs)| {
-            let mut args =
-                ServeArgs { mongodb_uri: Some(Secret::new("mongodb://h")), ..ServeArgs::default() };
+            let mut args = ServeArgs { mongodb: there(), ..ServeArgs::default() };
             change(&mut args);
             Config::load(&args)
         };
         let flush = load(|_| ()).unwrap().mongodb.unwrap().flush.unwrap();
         assert_eq!((flush.interval, flush.places.own), (Duration::from_mins(1), false));
         assert!(load(|_| ()).unwrap().ledger.shared_store);
-        let off = load(|args| args.mongodb_flush_interval = "0s".parse().ok()).unwrap();
+        let off = load(|args| args.mongodb.flush_interval = "0s".parse().ok()).unwrap();
         assert!(off.mongodb.unwrap().flush.is_none() && !off.ledger.shared_store);
         let problem = |change| load(change).unwrap_err().to_string();
-        let short = problem(|args| args.mongodb_flush_interval = "1ms".parse().ok());
+        let short = problem(|args| args.mongodb.flush_interval = "1ms".parse().ok());
         assert!(short.contains("at least 1s"), "{short}");
         let one = problem(|args| {
-            args.mongodb_sessions_collection = Some("one".into());
-            args.mongodb_stats_collection = Some("one".into());
+            args.mongodb.sessions_collection = Some("one".into());
+            args.mongodb.stats_collection = Some("one".into());
         });
         assert!(one.contains("both `one`"), "{one}");
-        let stats = problem(|args| args.mongodb_stats_collection = Some("{app}".into()));
+        let stats = problem(|args| args.mongodb.stats_collection = Some("{app}".into()));
         assert_eq!(stats, "--mongodb.stats-collection is refused");
     }
 
@@ -377,8 +383,7 @@ mod tests {
     fn a_database_has_a_name_that_the_server_takes() {
         for name in ["", "a.b", "a b", "$x", &"n".repeat(64)] {
             let args = ServeArgs {
-                mongodb_uri: Some(Secret::new("mongodb://h")),
-                mongodb_database: Some(name.to_owned()),
+                mongodb: MongodbArgs { database: Some(name.to_owned()), ..there() },
                 ..ServeArgs::default()
             };
             let error = Config::load(&args).unwrap_err().to_string();

@@ -1,7 +1,9 @@
 //! Wires the parts together, and owns every task from the start to the drained end.
 
+mod state;
+mod users;
+
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +11,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::cli::Users;
 use crate::config::{Config, ControlConfig, FlushConfig, MongodbConfig, Polling, RuntimeConfig};
 use crate::control::{self, Access, Control};
 use crate::flush::Flush;
-use crate::ledger::{Ledger, Settings};
-use crate::logging::timed;
-use crate::metrics::{Show, UserPolicy};
-use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
+use crate::metrics::Show;
+use crate::model::{Clock, NameRule, RuntimeId, Source};
 use crate::mongo::{Mongo, MongoError};
 use crate::server::{Admission, Site, serve};
 use crate::sources::ag2::Ag2;
@@ -29,18 +28,14 @@ use crate::sources::scrape::{Client, Scrape, trust};
 use crate::sources::{Intake, runner};
 use crate::store::{DirError, Keeper, Shared, StoreFile};
 use crate::telemetry::Telemetry;
+use state::open_state;
+use users::user_policy;
 
-/// Name of the key of user hashes in the state directory.
-const USER_KEY: &str = "user-hash.key";
-/// Opening the state takes long if it takes this.
-const SLOW_OPENING: Duration = Duration::from_secs(2);
 /// How long polls wait for the followers to catch up. The log tells of turns one by one, so it
 /// should be the first to tell of them.
 const LOGS_FIRST: Duration = Duration::from_secs(10);
 /// How often it is asked whether the routes were polled once.
 const ASK: Duration = Duration::from_millis(50);
-/// Its length: that of the hash, as RFC 2104 advises.
-const USER_KEY_BYTES: usize = 32;
 
 /// Why the exporter does not start.
 #[derive(Debug, thiserror::Error)]
@@ -301,99 +296,6 @@ fn scrape(
     let trust = polling.endpoint.is_tls().then(|| trust(&polling.certificates));
     let client = Client::new(polling.endpoint, trust, polling.timeout, polling.max_body_bytes);
     Scrape::new(name, id, client, polling.token, names, intake)
-}
-
-/// Reads the ledger from the state directory, or starts an empty one.
-fn open_state(
-    dir: Option<&Path>,
-    settings: &Settings,
-    telemetry: &Telemetry,
-    now: Instant,
-) -> Result<(Ledger, Option<StoreFile>), StartError> {
-    let in_memory = || Ledger::new(settings.clone());
-    let Some(dir) = dir else {
-        warn!("there is no place for state; counting in memory, and a restart begins anew");
-        return Ok((in_memory(), None));
-    };
-    let _timed = timed("opening the state", SLOW_OPENING);
-    let mut opened = match StoreFile::open(dir, now.wall) {
-        Ok(opened) => opened,
-        Err(error @ (DirError::Unwritable { .. } | DirError::Database { .. })) => {
-            let error = chain(&error);
-            let entries = StoreFile::peek(dir);
-            let rows = entries.len();
-            warn!(%error, rows, "counting in memory from what could be read; give a --state-dir");
-            let ledger = Ledger::restore(settings.clone(), entries, now);
-            return Ok((ledger.unwrap_or_else(|_| in_memory()), None));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let rows = opened.entries.len();
-    let ledger = match Ledger::restore(settings.clone(), std::mem::take(&mut opened.entries), now) {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            opened = opened.file.start_over(chain(&error), now.wall)?;
-            in_memory()
-        }
-    };
-    if let Some((aside, reason)) = &opened.damage {
-        telemetry.lock().store.damaged += 1;
-        let aside = aside.display();
-        error!(%aside, %reason, "the state was damaged and is moved aside; counting begins anew");
-    }
-    info!(dir = %dir.display(), rows, "state opened");
-    Ok((ledger, Some(opened.file)))
-}
-
-/// Where anybody may ask, users are not named unless somebody wants them to be.
-fn user_policy(wanted: Option<Users>, listeners: &[TcpListener], dir: Option<&Path>) -> UserPolicy {
-    let is_open = |listener: &TcpListener| {
-        listener.local_addr().is_ok_and(|address| !address.ip().is_loopback())
-    };
-    let open = listeners.iter().any(is_open);
-    match wanted {
-        Some(Users::Plain) => UserPolicy::Plain,
-        Some(Users::None) => UserPolicy::None,
-        None if !open => UserPolicy::Plain,
-        None | Some(Users::Hash) => {
-            if wanted.is_none() {
-                info!("the listener is open to others, so user ids are hashed (--users)");
-            }
-            let key = user_key(dir.map(|dir| dir.join(USER_KEY)));
-            UserPolicy::Hash(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key))
-        }
-    }
-}
-
-/// The kept key, or a new one.
-fn user_key(path: Option<PathBuf>) -> Vec<u8> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let fresh = || {
-        use ring::rand::SecureRandom as _;
-        let mut key = vec![0; USER_KEY_BYTES];
-        if ring::rand::SystemRandom::new().fill(&mut key).is_err() {
-            warn!("the system gives no random numbers; user hashes can be guessed");
-        }
-        key
-    };
-    let Some(path) = path else {
-        warn!("user hashes change with each start, since there is no place for their key");
-        return fresh();
-    };
-    match std::fs::read(&path) {
-        Ok(key) if key.len() == USER_KEY_BYTES => key,
-        _ => {
-            let key = fresh();
-            let mut options = std::fs::File::options();
-            let file = options.create(true).truncate(true).write(true).mode(0o600).open(&path);
-            if let Err(error) = file.and_then(|mut file| file.write_all(&key)) {
-                let path = path.display();
-                warn!(%path, %error, "user hashes change with each start: their key is not kept");
-            }
-            key
-        }
-    }
 }
 
 /// An error with its causes, in one line.
