@@ -12,12 +12,13 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::cli::Users;
-use crate::config::{Config, Polling, RuntimeConfig};
+use crate::config::{Config, ControlConfig, Polling, RuntimeConfig};
+use crate::control::{self, Access, Control};
 use crate::ledger::{Ledger, Settings};
 use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
-use crate::server::{Site, serve};
+use crate::server::{Admission, Site, serve};
 use crate::sources::ag2::Ag2;
 use crate::sources::follow::{Desk, Laggards};
 use crate::sources::logs::Logs;
@@ -40,8 +41,10 @@ const USER_KEY_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} (--web.listen-address)")]
+    #[error("cannot listen on {address} ({flag})")]
     Bind {
+        /// The option.
+        flag: &'static str,
         /// Which.
         address: String,
         /// Why.
@@ -61,6 +64,7 @@ pub enum StartError {
 pub struct App {
     config: Config,
     listeners: Vec<TcpListener>,
+    control: Option<(TcpListener, ControlConfig)>,
     shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
     file: Option<StoreFile>,
@@ -69,20 +73,18 @@ pub struct App {
 
 impl App {
     /// Binds, locks and reads. What is wrong with the surroundings shows here.
-    pub async fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn new(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         for address in &config.listen_addresses {
-            // `:9847` is how Prometheus' own programs write «any address».
-            let target = if address.starts_with(':') {
-                format!("0.0.0.0{address}")
-            } else {
-                address.clone()
-            };
-            let listener = TcpListener::bind(&target)
-                .await
-                .map_err(|source| StartError::Bind { address: address.clone(), source })?;
-            listeners.push(listener);
+            listeners.push(bind("--web.listen-address", address).await?);
         }
+        let control = match config.control.take() {
+            Some(control) => {
+                let listener = bind("--control.listen-address", &control.address).await?;
+                Some((listener, control))
+            }
+            None => None,
+        };
         let telemetry = Arc::new(Telemetry::default());
         let now = clock.now();
         let (ledger, file) =
@@ -91,7 +93,7 @@ impl App {
         let users = user_policy(config.users, &listeners, durable_dir);
         let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self { config, listeners, shared, telemetry, file, show })
+        Ok(Self { config, listeners, control, shared, telemetry, file, show })
     }
 
     /// The bound addresses.
@@ -101,7 +103,7 @@ impl App {
 
     /// Runs until `stop` is true; returns when everything is drained and kept.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { config, listeners, shared, telemetry, file, show } = self;
+        let Self { config, listeners, control, shared, telemetry, file, show } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
@@ -110,9 +112,11 @@ impl App {
         let intake = Intake { ledger: Arc::clone(&shared), telemetry: Arc::clone(&telemetry) };
         let now = shared.clock().now();
         let laggards = Laggards::default();
+        let mut watched = Vec::new();
         for runtime in config.runtimes {
             let sources = expected(&runtime);
             let id = shared.lock().watch(&runtime.name, &sources, now);
+            watched.push((Arc::clone(&runtime.name), id));
             let who = (Arc::clone(&runtime.name), id);
             let desk = |source, readers| {
                 Desk::open(intake.clone(), who.clone(), source, readers, laggards.clone())
@@ -147,12 +151,32 @@ impl App {
             }
         }
         shared.lock().retire_unwatched(now);
+        if let Some((listener, control)) = control {
+            for (_, id) in &watched {
+                let mut ledger = shared.lock();
+                ledger.open(*id, Source::Receive, now);
+                ledger.open(*id, Source::UsageIngest, now);
+            }
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, "control listener ready");
+            }
+            let intake = control::Intake {
+                ledger: Arc::clone(&shared),
+                telemetry: Arc::clone(&telemetry),
+                runtimes: watched,
+                names: config.names,
+                failed_calls_count: control.failed_calls_count,
+            };
+            let control = Control::new(intake, control.token_file.map(Access::new));
+            let stop = stop.clone();
+            tasks.spawn(serve(listener, Arc::new(control), Admission::PUSHERS, stop));
+        }
         let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "metrics listener ready");
             }
-            tasks.spawn(serve(listener, Arc::clone(&site), stop.clone()));
+            tasks.spawn(serve(listener, Arc::clone(&site), Admission::SCRAPERS, stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -166,6 +190,16 @@ impl App {
         }
         info!("stopped");
     }
+}
+
+/// `:9847` is how Prometheus' own programs write «any address».
+async fn bind(flag: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let target = match address.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => address.to_owned(),
+    };
+    let bound = TcpListener::bind(&target).await;
+    bound.map_err(|source| StartError::Bind { flag, address: address.to_owned(), source })
 }
 
 /// The sources that tell of a runtime.

@@ -81,6 +81,35 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub listen_address: Vec<String>,
+    /// Address to take pushed events on; empty for none [default: 127.0.0.1:9848]
+    #[arg(
+        long = "control.listen-address",
+        value_name = "ADDRESS",
+        env = "MOZAIKS_EXPORTER_CONTROL_LISTEN_ADDRESS"
+    )]
+    pub control_address: Option<String>,
+    /// File with a token that whoever pushes has to show; read anew every few seconds
+    #[arg(
+        long = "control.token-file",
+        value_name = "FILE",
+        env = "MOZAIKS_EXPORTER_CONTROL_TOKEN_FILE"
+    )]
+    pub control_token_file: Option<PathBuf>,
+    /// Whether a failed tool call that is pushed counts as an error alone, or as a call as well
+    /// [default: errors]
+    #[arg(
+        long = "receive.failed-tool-calls",
+        value_enum,
+        env = "MOZAIKS_EXPORTER_RECEIVE_FAILED_TOOL_CALLS"
+    )]
+    pub failed_tool_calls: Option<FailedToolCalls>,
+    /// How long a pushed event is known again by its id [default: 24h]
+    #[arg(
+        long = "receive.dedup-window",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_RECEIVE_DEDUP_WINDOW"
+    )]
+    pub dedup_window: Option<humantime::Duration>,
     /// Directory of the state store [default: the service manager's, else where
     /// state belongs]
     #[arg(long = "state-dir", value_name = "DIR", env = "MOZAIKS_EXPORTER_STATE_DIR")]
@@ -174,6 +203,14 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_CHAT_LOST_AFTER"
     )]
     pub lost_after: Option<humantime::Duration>,
+    /// After how long without any event a chat that only logs or pushed events tell of is abandoned
+    /// [default: 1h]
+    #[arg(
+        long = "chat.abandoned-after",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_CHAT_ABANDONED_AFTER"
+    )]
+    pub abandoned_after: Option<humantime::Duration>,
     /// Series budget; a tenth of it is the number of chats with series [default: 100000]
     #[arg(
         long = "chat.max-series",
@@ -227,6 +264,16 @@ pub enum Users {
     Hash,
     /// Not at all.
     None,
+}
+
+/// What a failed tool call counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailedToolCalls {
+    /// As an error, as the runtime's documents have it.
+    Errors,
+    /// As an error and as a call, as the runtime itself does it.
+    Calls,
 }
 
 /// What becomes of log lines that lie there at the very first start.

@@ -20,7 +20,8 @@
 //! | [`ledger`] | adds up, forgets, decides between witnesses; no I/O, no clock, no async |
 //! | [`store`] | brings the ledger to the disk and back |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
-//! | [`server`] | knows HTTP as a server |
+//! | [`server`] | knows HTTP as a server, and answers who reads |
+//! | [`control`] | takes in what is pushed |
 //! | [`telemetry`] | counts what the exporter itself does |
 //! | [`app`] | wires parts together and owns the tasks |
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
@@ -32,6 +33,7 @@ pub mod app;
 pub mod backfill;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod ledger;
 pub mod logging;

@@ -114,6 +114,19 @@ pub struct Answers {
     pub series: u64,
 }
 
+/// What is known of what was pushed.
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    /// Events and summaries by what they are and what became of them.
+    pub received: BTreeMap<(&'static str, &'static str), u64>,
+    /// Those that were refused, by why.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Events with a clock so far off that the time of their coming stands in its place.
+    pub clocks_off: u64,
+    /// Requests that wait for the disk now.
+    pub waiting: u64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
@@ -121,9 +134,11 @@ pub struct Numbers {
     pub targets: BTreeMap<String, Target>,
     /// Followers by name of their runtime and source.
     pub followers: BTreeMap<(String, &'static str), Follower>,
+    /// What was pushed.
+    pub events: Events,
     /// The state store.
     pub store: StoreNumbers,
-    /// The metrics listener.
+    /// The listeners.
     pub answers: Answers,
 }
 

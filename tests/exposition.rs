@@ -101,12 +101,13 @@ fn events(runtime: RuntimeId) -> Report {
         What::Turn { agent: agent.clone(), model: model.clone(), usage, seconds: Some(0.75) };
     let (cached, failed) = (false, false);
     let call = What::Call { agent, model, usage, seconds: Some(0.5), cached, failed };
-    let tool = What::Tool { tool: "web_search".to_owned(), ok: true };
+    let tool = What::Tool { tool: "web_search".to_owned(), ok: true, as_call: true, seconds: None };
     let event = |what| Event {
         at: at(1).wall,
         about: About::Chat("old".to_owned()),
         app_id: None,
         workflow_name: None,
+        user_id: None,
         what,
     };
     Report {

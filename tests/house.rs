@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sources", &["model", "store", "telemetry"]),
     ("metrics", &["ledger", "model", "telemetry"]),
     ("server", &["ledger", "metrics", "model", "store", "telemetry"]),
+    ("control", &["ledger", "model", "server", "sources", "store", "telemetry"]),
     ("cli", &[]),
     ("config", &["cli", "ledger", "logging", "model", "sources"]),
     ("backfill", &["cli", "ledger", "metrics", "model", "sources", "telemetry"]),

@@ -7,12 +7,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
-use crate::cli::{Backlog, LogFormat, Users};
+use crate::cli::{Backlog, FailedToolCalls, LogFormat, Users};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileConfig {
     pub(super) web: FileWeb,
+    pub(super) control: FileControl,
+    pub(super) receive: FileReceive,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) runtime: FilePolling,
     pub(super) runtimes: Vec<FileRuntime>,
@@ -29,6 +31,21 @@ pub(super) struct FileConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileWeb {
     pub(super) listen_address: Option<OneOrMany>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileControl {
+    pub(super) listen_address: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileReceive {
+    pub(super) failed_tool_calls: Option<FailedToolCalls>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) dedup_window: Option<humantime::Duration>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,6 +138,8 @@ pub(super) struct FileChat {
     pub(super) retention: Option<humantime::Duration>,
     #[serde(deserialize_with = "from_text")]
     pub(super) lost_after: Option<humantime::Duration>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) abandoned_after: Option<humantime::Duration>,
     pub(super) max_series: Option<u64>,
 }
 

@@ -7,18 +7,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Backlog, ServeArgs, Users};
+use crate::cli::{Backlog, FailedToolCalls, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::logging;
 use crate::model::NameRule;
 use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
-use file::{FileConfig, FilePolling, OneOrMany};
+use file::{FileConfig, FileControl, FilePolling, FileReceive, OneOrMany};
 pub use runtimes::{Polling, RuntimeConfig};
 
 /// Where metrics are served if nothing is said.
 pub const LISTEN_ADDRESS: &str = "127.0.0.1:9847";
+/// Where pushed events are taken if nothing is said.
+pub const CONTROL_ADDRESS: &str = "127.0.0.1:9848";
 /// Series that one chat has at most, about.
 const SERIES_PER_CHAT: u64 = 10;
 /// Series that one workflow has, histograms included, about; half as many chats' worth at most.
@@ -80,8 +82,13 @@ pub enum ConfigError {
         value: String,
     },
     /// An address that is none.
-    #[error("--web.listen-address `{0}` is not ADDRESS:PORT, such as {LISTEN_ADDRESS}")]
-    Address(String),
+    #[error("{flag} `{address}` is not ADDRESS:PORT, such as {LISTEN_ADDRESS}")]
+    Address {
+        /// The option.
+        flag: &'static str,
+        /// What it is.
+        address: String,
+    },
     /// A file without certificates.
     #[error("--runtime.ca-file {} holds no certificate in PEM format", .0.display())]
     NoCertificate(PathBuf),
@@ -92,6 +99,8 @@ pub enum ConfigError {
 pub struct Config {
     /// Where metrics are served.
     pub listen_addresses: Vec<String>,
+    /// Where pushed events are taken, if anywhere, and how.
+    pub control: Option<ControlConfig>,
     /// Where the state is kept.
     pub state_dir: Option<PathBuf>,
     /// What is watched.
@@ -114,6 +123,17 @@ pub struct Config {
     pub compat: bool,
     /// How the exporter logs.
     pub log: logging::Setup,
+}
+
+/// How pushed events are taken.
+#[derive(Debug)]
+pub struct ControlConfig {
+    /// Where.
+    pub address: String,
+    /// What those who push have to know.
+    pub token_file: Option<PathBuf>,
+    /// Whether a failed tool call counts as a call, too.
+    pub failed_calls_count: bool,
 }
 
 /// How log files are followed.
@@ -187,6 +207,16 @@ impl Config {
         let ledger = Settings {
             retention: either(args.retention, file.chat.retention, defaults.retention),
             lost_after: either(args.lost_after, file.chat.lost_after, defaults.lost_after),
+            abandoned_after: either(
+                args.abandoned_after,
+                file.chat.abandoned_after,
+                defaults.abandoned_after,
+            ),
+            dedup_window: either(
+                args.dedup_window,
+                file.receive.dedup_window,
+                defaults.dedup_window,
+            ),
             max_chats: bounded(SERIES_PER_CHAT),
             max_workflows: bounded(4 * SERIES_PER_WORKFLOW),
             max_users: bounded(100),
@@ -206,8 +236,10 @@ impl Config {
             (given, _) => given.to_vec(),
         };
         if let Some(wrong) = listen_addresses.iter().find(|address| !is_address(address)) {
-            return Err(ConfigError::Address(wrong.clone()));
+            let (flag, address) = ("--web.listen-address", wrong.clone());
+            return Err(ConfigError::Address { flag, address });
         }
+        let control = control(args, file.control, &file.receive)?;
         let log = logging::Setup::new(
             args.log_level.or(file.log.level),
             args.log_format.or(file.log.format),
@@ -216,6 +248,7 @@ impl Config {
         );
         Ok(Self {
             listen_addresses,
+            control,
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
             runtimes,
             runtime_is_default,
@@ -236,6 +269,28 @@ impl Config {
             log,
         })
     }
+}
+
+/// Where and how pushed events are taken; an empty address is nowhere.
+fn control(
+    args: &ServeArgs,
+    file: FileControl,
+    receive: &FileReceive,
+) -> Result<Option<ControlConfig>, ConfigError> {
+    let address = args.control_address.clone().or(file.listen_address);
+    let address = address.unwrap_or_else(|| CONTROL_ADDRESS.to_owned());
+    if address.is_empty() {
+        return Ok(None);
+    }
+    if !is_address(&address) {
+        return Err(ConfigError::Address { flag: "--control.listen-address", address });
+    }
+    let failed_tool_calls = args.failed_tool_calls.or(receive.failed_tool_calls);
+    Ok(Some(ControlConfig {
+        address,
+        token_file: args.control_token_file.clone().or(file.token_file),
+        failed_calls_count: failed_tool_calls == Some(FailedToolCalls::Calls),
+    }))
 }
 
 /// Whether it has the form `HOST:PORT` or `:PORT`; whether the host exists shows at binding.

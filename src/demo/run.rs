@@ -40,6 +40,7 @@ pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), Dem
     let state = tempfile::tempdir().map_err(DemoError::Runtime)?;
     let flags = |address: String| ServeArgs {
         listen_address: vec![address],
+        control_address: Some(String::new()),
         runtime_url: vec![format!("demo=http://{runtime}")],
         poll_interval: Some(POLL_INTERVAL.into()),
         lost_after: Some(LOST_AFTER.into()),

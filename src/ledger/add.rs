@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::breakdown::{Addition, Dimension, Names, is_nothing};
 use super::chat::{Chat, Phase, Told as Stage, Turned};
-use super::histogram::{CALL_BOUNDS, TURN_BOUNDS};
+use super::histogram::{CALL_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 use super::waiting::Told;
 use super::{Ledger, LifeKey, intern};
 use crate::model::{
@@ -28,10 +28,12 @@ impl Ledger {
         let Some(chat) = self.chats.get_mut(&no) else { return };
         let (id, workflow) = (chat.runtime, chat.workflow);
         let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
-        if is_bare_turn(&event.what) && runtime.expects(Source::Scrape) {
+        let is_log = *source == Source::Logs;
+        if is_log && is_bare_turn(&event.what) && runtime.expects(Source::Scrape) {
             return;
         }
-        if matches!(event.what, What::Failed) && (chat.is_live() || chat.book.lives().is_empty()) {
+        let failed = matches!(event.what, What::Failed | What::Aborted);
+        if failed && (chat.is_live() || chat.book.lives().is_empty()) {
             chat.failing = true;
             self.dirty.chats.insert(no);
         }
@@ -47,7 +49,7 @@ impl Ledger {
         chat.moved = chat.moved.max(then.mono);
         let chat_id = chat.chat_id.clone();
         self.dirty.chats.insert(no);
-        self.credit(no, &published, Turned::default(), now);
+        self.credit(no, &published, true, Turned::default(), now);
         let Some(row) = self.workflows.rows().get(workflow) else { return };
         let place = [row.app_id.clone(), row.workflow_name.clone()];
         let turns = published.get(Count::Turns);
@@ -124,16 +126,18 @@ impl Ledger {
                     Addition { number: 1, usage, seconds, bounds, chat_id, at },
                 );
             }
-            What::Tool { tool, ok } => {
+            What::Tool { tool, ok, seconds, .. } => {
                 let outcome = if *ok { "success" } else { "failed" };
-                let call = Addition { number: 1, ..Addition::default() };
+                let (usage, bounds, seconds) = (Usage::default(), TOOL_BOUNDS, *seconds);
+                let call = Addition { number: 1, usage, seconds, bounds, chat_id, at };
                 put(Dimension::Tool, &[tool, outcome], call);
             }
             What::SessionOpened { .. }
             | What::Started
             | What::Recorded { .. }
             | What::Failed
-            | What::Ended => {}
+            | What::Ended
+            | What::Aborted => {}
         }
     }
 
@@ -173,19 +177,22 @@ impl Ledger {
         let (phase, closed) = (chat.phase, chat.closed);
         let key = LifeKey { source: *source, runtime: chat.runtime, started_at: then.wall };
         let speaks = chat.book.latest().is_none_or(|life| life.key.source == *source);
+        let is_start = matches!(event.what, What::Started);
+        let is_end = matches!(event.what, What::Ended | What::Aborted);
+        // Who pushes events says of each start that it is one; a log may say it twice.
+        let is_pushed = *source == Source::Receive;
         let mut turned = Turned::default();
         if speaks {
-            let new_life = chat.book.begin(key);
+            let new_life = chat.book.begin(key, is_pushed && is_start);
             let previous_end = chat.book.latest().and_then(|life| life.ended_at);
-            if let (What::Ended, Some(life)) = (&event.what, chat.book.latest_mut()) {
+            if let (true, Some(life)) = (is_end, chat.book.latest_mut()) {
                 life.ended_at = Some(then.wall);
             }
-            let is_start = matches!(event.what, What::Started);
-            let moved = !new_life && !matches!(event.what, What::Ended) && goes_on(chat, then.wall);
+            let moved = !new_life && !is_end && goes_on(chat, then.wall);
             chat.last_update = chat.last_update.max(then.wall);
             chat.moved = chat.moved.max(then.mono);
             turned = chat.settle(Stage { new_life, moved, previous_end }, then);
-            turned.started &= is_start;
+            turned.started &= is_start || is_pushed;
         } else if chat.phase == Phase::Ended && goes_on(chat, then.wall) {
             chat.phase = Phase::Live;
         }
@@ -198,7 +205,7 @@ impl Ledger {
             self.revive(no);
         }
         self.index_phase(no, was_live);
-        self.credit(no, &Counters::default(), turned, now);
+        self.credit(no, &Counters::default(), true, turned, now);
     }
 }
 
@@ -237,12 +244,14 @@ fn growth(what: &What) -> Option<Counters> {
             *usage
         }
         What::Recorded { usage } | What::Call { usage, .. } => *usage,
-        What::Tool { ok, .. } => {
-            growth.counts[Count::ToolCalls as usize] = 1;
+        What::Tool { ok, as_call, .. } => {
+            growth.counts[Count::ToolCalls as usize] = u64::from(*ok || *as_call);
             growth.counts[Count::Errors as usize] = u64::from(!ok);
             Usage::default()
         }
-        What::SessionOpened { .. } | What::Started | What::Failed | What::Ended => return None,
+        What::SessionOpened { .. } | What::Started | What::Failed | What::Ended | What::Aborted => {
+            return None;
+        }
     };
     growth.counts[Count::PromptTokens as usize] = usage.prompt_tokens;
     growth.counts[Count::CompletionTokens as usize] = usage.completion_tokens;

@@ -20,7 +20,9 @@ impl Ledger {
         let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else {
             return;
         };
-        runtime.up = Some(true);
+        if answer.source == Source::Scrape {
+            runtime.up = Some(true);
+        }
         runtime.answer += 1;
         let newcomers = runtime.hear(answer, unread, holds_last, now);
         if std::mem::take(&mut runtime.changed) {
@@ -159,7 +161,8 @@ impl Ledger {
             self.revive(no);
         }
         self.index_phase(no, was_live);
-        self.credit(no, &booked.published, turned, now);
+        let priced = snapshot.totals.cost.is_some();
+        self.credit(no, &booked.published, priced, turned, now);
         if answer.source == Source::Scrape {
             let turns = booked.published.get(Count::Turns);
             self.time_turns(workflow, turns, snapshot.last_turn_seconds);
@@ -293,8 +296,16 @@ impl Ledger {
         }
     }
 
-    /// Adds what a chat has gained to the totals that outlive it.
-    pub(super) fn credit(&mut self, no: u64, gained: &Counters, turned: Turned, now: Instant) {
+    /// Adds what a chat has gained to the totals that outlive it. `priced` says whether who told of it
+    /// tells of money at all.
+    pub(super) fn credit(
+        &mut self,
+        no: u64,
+        gained: &Counters,
+        priced: bool,
+        turned: Turned,
+        now: Instant,
+    ) {
         let Some(chat) = self.chats.get(&no) else {
             return;
         };
@@ -307,7 +318,7 @@ impl Ledger {
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
             workflow.totals.add(gained);
             workflow.starts += u64::from(turned.started);
-            if gained.tokens() > 0 && gained.cost.is_zero() {
+            if priced && gained.tokens() > 0 && gained.cost.is_zero() {
                 workflow.unpriced_tokens = workflow.unpriced_tokens.saturating_add(gained.tokens());
             }
             if let Some(outcome) = turned.ended {

@@ -223,9 +223,15 @@ impl Book {
     }
 
     /// Opens a life of which only its beginning is told, not its counters. Returns whether it is
-    /// new: a source that tells of what happens has one life of each chat.
-    pub fn begin(&mut self, key: LifeKey) -> bool {
-        let is_new = !self.lives.iter().any(|life| life.key.source == key.source);
+    /// new: a source that tells of what happens has one life of each chat, and another one when it
+    /// says that the chat starts `anew` after its end.
+    pub fn begin(&mut self, key: LifeKey, anew: bool) -> bool {
+        let last = self.lives.iter().filter(|life| life.key.source == key.source);
+        let last = last.max_by_key(|life| life.key.started_at);
+        let is_new = last.is_none_or(|life| {
+            let is_over = life.ended_at.is_some_and(|end| end < key.started_at);
+            anew && is_over
+        });
         if is_new {
             self.admit(Life {
                 key,
@@ -258,10 +264,11 @@ impl Book {
 /// ended, and so does who pushes events; the others may never say.
 fn authority(life: &Life) -> (u8, Timestamp) {
     let witness = match life.key.source {
-        Source::Scrape => 4,
-        Source::Receive => 3,
-        Source::Mongodb => 2,
-        Source::Logs => 1,
+        Source::Scrape => 5,
+        Source::Receive => 4,
+        Source::Mongodb => 3,
+        Source::Logs => 2,
+        Source::UsageIngest => 1,
         Source::Ag2 => 0,
     };
     (witness, life.key.started_at)

@@ -142,7 +142,12 @@ impl Chat {
     /// Whether only those tell of it who tell what happens: nobody would say that it is gone.
     pub fn is_hearsay(&self) -> bool {
         let speaker = self.book.latest().map(|life| life.key.source);
-        matches!(speaker, None | Some(Source::Logs | Source::Ag2 | Source::Receive))
+        !matches!(speaker, Some(Source::Scrape | Source::Mongodb))
+    }
+
+    /// Whether somebody tells of its sums who does not say when it began.
+    pub(super) fn is_summed(&self) -> bool {
+        self.book.lives().iter().any(|life| life.key.source == Source::UsageIngest)
     }
 
     /// Settles the phase after something was told of the life that began last.

@@ -8,6 +8,9 @@ pub const TURN_BOUNDS: &[f64] =
 /// Upper bounds of the buckets of model calls, in seconds.
 pub const CALL_BOUNDS: &[f64] =
     &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
+/// Upper bounds of the buckets of tool calls, in seconds.
+pub const TOOL_BOUNDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// Upper bounds of the buckets of sessions, in seconds.
 pub const SESSION_BOUNDS: &[f64] =
     &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];

@@ -42,7 +42,7 @@ impl Ledger {
 
     /// Books what a follower has read in one go, and how far it has got with it.
     pub fn learn(&mut self, report: Report, now: Instant) {
-        self.tick(now);
+        self.tick_in_passing(now);
         let Some(runtime) = self.runtime(report.runtime) else { return };
         let counts = !(report.prior && runtime.is_met());
         for event in report.events {
@@ -67,7 +67,7 @@ impl Ledger {
     }
 
     /// Finds out whose an event is: books it, or lets it wait.
-    fn take(&mut self, runtime: RuntimeId, mut told: Told, counts: bool, now: Instant) {
+    pub(super) fn take(&mut self, runtime: RuntimeId, mut told: Told, counts: bool, now: Instant) {
         if let (What::SessionOpened { session_id }, About::Chat(chat_id)) =
             (&told.event.what, &told.event.about)
         {
@@ -122,7 +122,7 @@ impl Ledger {
         }
     }
 
-    fn dismiss(&mut self, no: u64) -> Option<Guest> {
+    pub(super) fn dismiss(&mut self, no: u64) -> Option<Guest> {
         self.dirty.guests.insert(no);
         self.guests.remove(no)
     }
@@ -151,7 +151,7 @@ impl Ledger {
             chat_id,
             app_id: guest.app_id.as_deref().unwrap_or(UNKNOWN),
             workflow_name: guest.workflow_name.as_deref().unwrap_or(UNKNOWN),
-            user_id: UNKNOWN,
+            user_id: guest.user_id.as_deref().unwrap_or(UNKNOWN),
         };
         let (no, _) = self.chat_no(guest.runtime, &identity, Standing::Whole, now);
         for told in &guest.events {

@@ -9,6 +9,7 @@
 //! | `apply` | what an answer does |
 //! | `learn` | whose an event is |
 //! | `add` | what it adds |
+//! | `receive`, `seen` | what was pushed, and whether it was before |
 //! | `waiting` | who has to be introduced first |
 //! | `book` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
@@ -26,8 +27,10 @@ mod breakdown;
 mod chat;
 mod histogram;
 mod learn;
+mod receive;
 mod record;
 mod runtimes;
+mod seen;
 mod totals;
 mod upkeep;
 mod waiting;
@@ -40,7 +43,8 @@ pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
-pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TURN_BOUNDS};
+pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
+pub use receive::Received;
 pub use record::{Entry, Kind, RestoreError};
 pub use runtimes::Runtime;
 pub use totals::{Outcome, Spending, User, Workflow};
@@ -49,6 +53,7 @@ use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
 use breakdown::Breakdowns;
 use record::Dirty;
+use seen::Seen;
 use totals::{Users, Workflows};
 use waiting::{Bookmarks, Guests, Sessions};
 
@@ -63,6 +68,8 @@ pub struct Settings {
     pub quiet_after: Duration,
     /// How long a chat that only logs or pushed events tell of counts as live without moving.
     pub abandoned_after: Duration,
+    /// How long an event that was handed in is known again by its id.
+    pub dedup_window: Duration,
     /// How long events of a chat wait for somebody who knows its app, workflow and user.
     pub introduction_wait: Duration,
     /// How long the other sources are waited for at the first meeting with a runtime.
@@ -85,6 +92,7 @@ impl Default for Settings {
             lost_after: Duration::from_mins(2),
             quiet_after: Duration::from_mins(10),
             abandoned_after: Duration::from_hours(1),
+            dedup_window: Duration::from_hours(24),
             introduction_wait: Duration::from_mins(1),
             grace: Duration::from_secs(30),
             max_chats: 10_000,
@@ -117,6 +125,8 @@ pub struct Tally {
     pub folded_workflows: u64,
     /// Users that were folded into `_other`.
     pub folded_users: u64,
+    /// Ids of events that were forgotten before their time, because there were too many.
+    pub ids_forgotten: u64,
     /// Additions to label sets that were folded into `_other`.
     pub folded_breakdowns: u64,
 }
@@ -152,6 +162,8 @@ pub struct Ledger {
     names: HashSet<Arc<str>>,
     version: u64,
     dirty: Dirty,
+    seen: Seen,
+    last_tick: Option<Mono>,
     last_sweep: Option<Mono>,
 }
 
@@ -177,6 +189,8 @@ impl Ledger {
             names: HashSet::new(),
             version: 0,
             dirty: Dirty::default(),
+            seen: Seen::default(),
+            last_tick: None,
             last_sweep: None,
         }
     }

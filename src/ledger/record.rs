@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::births::{Births, BirthsRecord};
 use super::waiting::Guest;
 use super::{Breakdown, Chat, Ledger, Runtime, Settings, Tally, User, Workflow};
-use crate::model::{Instant, Timestamp};
+use crate::model::{Instant, Mono, Timestamp};
 
 /// What a row holds. The discriminant is what the state store keeps; restoring goes in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,8 @@ pub enum Kind {
     Guest = 7,
     /// A place that a follower has got to.
     Bookmark = 8,
+    /// Ids of events that were handed in.
+    Seen = 9,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Session,
             Self::Guest,
             Self::Bookmark,
+            Self::Seen,
         ]
         .into_iter()
         .find(|kind| *kind as i64 == number)
@@ -102,6 +105,7 @@ pub(super) struct Dirty {
     pub(super) sessions: BTreeSet<u64>,
     pub(super) guests: BTreeSet<u64>,
     pub(super) bookmarks: BTreeSet<u64>,
+    pub(super) seen: BTreeSet<u64>,
 }
 
 impl Dirty {
@@ -115,6 +119,7 @@ impl Dirty {
             && self.sessions.is_empty()
             && self.guests.is_empty()
             && self.bookmarks.is_empty()
+            && self.seen.is_empty()
     }
 }
 
@@ -127,6 +132,9 @@ struct Meta {
     births: BirthsRecord,
     #[serde(default)]
     tally: Tally,
+    /// How long the exporter has been up, over all restarts.
+    #[serde(default)]
+    uptime: Mono,
     written_at: Timestamp,
 }
 
@@ -149,6 +157,7 @@ impl Ledger {
                 rows: self.rows().to_vec(),
                 births: self.births.record(now),
                 tally: self.tally.clone(),
+                uptime: self.seen.uptime(now.mono),
                 written_at: now.wall,
             };
             put(Kind::Meta, 0, Some(json(&meta)));
@@ -177,6 +186,9 @@ impl Ledger {
         for id in dirty.bookmarks {
             put(Kind::Bookmark, id, self.bookmarks.get(id).map(json));
         }
+        for id in dirty.seen {
+            put(Kind::Seen, id, self.seen.get(id).map(json));
+        }
         (self.version, entries)
     }
 
@@ -191,6 +203,7 @@ impl Ledger {
         self.dirty.sessions.extend(self.sessions.numbers());
         self.dirty.guests.extend(self.guests.iter().map(|(no, _)| no));
         self.dirty.bookmarks.extend(self.bookmarks.iter().map(|(no, _)| no));
+        self.dirty.seen.extend(self.seen.numbers());
         self.settle_version();
     }
 
@@ -202,7 +215,7 @@ impl Ledger {
     ) -> Result<Self, RestoreError> {
         entries.sort_by_key(|entry| (entry.kind, entry.id));
         let mut ledger = Self::new(settings);
-        let mut rows = vec![0; 8];
+        let mut rows = vec![0; 9];
         for entry in entries {
             let Entry { kind, id, body: Some(body) } = entry else {
                 continue;
@@ -213,6 +226,7 @@ impl Ledger {
                     let meta: Meta = parse(kind, id, &body)?;
                     ledger.next_chat = meta.next_chat;
                     rows = meta.rows;
+                    ledger.seen.resume(meta.uptime, now.mono);
                     ledger.births = Births::restore(meta.births, now);
                     ledger.tally = meta.tally;
                 }
@@ -270,6 +284,7 @@ impl Ledger {
                     ledger.guests.restore(id, guest, now);
                 }
                 Kind::Bookmark => ledger.bookmarks.restore(id, parse(kind, id, &body)?),
+                Kind::Seen => ledger.seen.restore(id, parse(kind, id, &body)?),
             }
         }
         if !ledger.rows().starts_with(&rows) {
@@ -278,7 +293,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn rows(&self) -> [usize; 8] {
+    fn rows(&self) -> [usize; 9] {
         [
             self.runtimes.len(),
             self.workflows.rows().len(),
@@ -289,6 +304,8 @@ impl Ledger {
             self.guests.iter().count(),
             // Without its place a log would be read again.
             self.bookmarks.iter().count(),
+            // Without its ids an event would count again.
+            self.seen.len(),
         ]
     }
 

@@ -2,17 +2,30 @@
 
 use std::time::Duration;
 
-use super::{Ledger, Outcome, Phase};
+use super::{Chat, Ledger, Outcome, Phase};
 use crate::model::{Instant, Mono, RuntimeId};
 
+/// How often those who come often make time pass: to look after all live chats costs as much as
+/// there are.
+const PASSING: Duration = Duration::from_secs(1);
 /// How often the costly parts run.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Ledger {
-    /// Settles everything that is due by now. Cheap when nothing is.
-    pub fn tick(&mut self, now: Instant) {
+    /// As [`Ledger::tick`], for those who come often.
+    pub(super) fn tick_in_passing(&mut self, now: Instant) {
         self.try_meet(now);
-        if !self.guests.is_empty() {
+        if self.last_tick.is_none_or(|at| now.mono.since(at) >= PASSING) {
+            self.tick(now);
+        }
+    }
+
+    /// Settles everything that is due by now. Costs as much as there are live chats.
+    pub fn tick(&mut self, now: Instant) {
+        self.last_tick = Some(now.mono);
+        self.try_meet(now);
+        let patience = self.settings.introduction_wait;
+        if self.guests.first_arrival().is_some_and(|at| now.mono.since(at) >= patience) {
             self.release_due(None, now);
         }
         self.close_overdue(now);
@@ -161,13 +174,23 @@ impl Ledger {
     /// then is not booked again if it is told after all.
     fn forget_evicted(&mut self, now: Instant) {
         let retention = self.settings.retention;
-        let gone: Vec<u64> = self
+        let mut gone: Vec<u64> = self
             .chats
             .iter()
             .filter(|(_, c)| c.evicted && !c.is_present())
             .filter(|(_, c)| now.mono.since(c.absent_since.unwrap_or(c.told)) >= retention)
             .map(|(no, _)| *no)
             .collect();
+        // What the runtime pushes is a chat's sum since ever, and nothing in it says when the chat
+        // began: one that comes back after weeks would count again.
+        let is_summed = |no: &u64| self.chats.get(no).is_some_and(Chat::is_summed);
+        let summed = gone.iter().filter(|no| is_summed(no)).count();
+        let mut forgettable = summed.saturating_sub(self.settings.max_chats);
+        gone.retain(|no| {
+            let stays = is_summed(no) && forgettable == 0;
+            forgettable = forgettable.saturating_sub(usize::from(is_summed(no)));
+            !stays
+        });
         for no in gone {
             if let Some(chat) = self.chats.remove(&no) {
                 if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {

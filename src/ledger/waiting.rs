@@ -12,6 +12,8 @@ use crate::model::{About, Event, Mono, RuntimeId, Source, Timestamp};
 
 /// Events that wait for one introduction. One more, and they wait no longer.
 const MAX_EVENTS: usize = 1_000;
+/// Events that wait at once, of all chats and sessions: some 30 MB.
+const MAX_WAITING: usize = 100_000;
 /// Chats and sessions that wait at once.
 const MAX_GUESTS: usize = 10_000;
 /// Sessions remembered. AG2 tells of a session while it is open, and shortly after.
@@ -33,6 +35,9 @@ pub(super) struct Guest {
     pub(super) app_id: Option<String>,
     /// What the events say of the workflow.
     pub(super) workflow_name: Option<String>,
+    /// What the events say of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<String>,
     pub(super) events: Vec<Told>,
     /// When the first event came.
     since: Timestamp,
@@ -59,6 +64,8 @@ pub(super) struct Guests {
     rows: BTreeMap<u64, Guest>,
     index: HashMap<GuestKey, u64>,
     next: u64,
+    /// Events of all of them together.
+    events: usize,
 }
 
 impl Guests {
@@ -80,6 +87,7 @@ impl Guests {
                     about: about.clone(),
                     app_id: None,
                     workflow_name: None,
+                    user_id: None,
                     events: Vec::new(),
                     since: now.wall,
                     arrived: now.mono,
@@ -88,10 +96,12 @@ impl Guests {
             no
         });
         if let Some(guest) = self.rows.get_mut(&no) {
-            let Event { app_id, workflow_name, .. } = &told.event;
+            let Event { app_id, workflow_name, user_id, .. } = &told.event;
             guest.app_id = guest.app_id.take().or_else(|| app_id.clone());
             guest.workflow_name = guest.workflow_name.take().or_else(|| workflow_name.clone());
+            guest.user_id = guest.user_id.take().or_else(|| user_id.clone());
             guest.events.push(told);
+            self.events += 1;
         }
         no
     }
@@ -105,6 +115,7 @@ impl Guests {
     /// Puts back a guest that the state store kept.
     pub(super) fn restore(&mut self, no: u64, mut guest: Guest, now: crate::model::Instant) {
         guest.arrived = now.mono_at(guest.since);
+        self.events += guest.events.len();
         self.insert(no, guest);
     }
 
@@ -118,17 +129,24 @@ impl Guests {
 
     pub(super) fn remove(&mut self, no: u64) -> Option<Guest> {
         let guest = self.rows.remove(&no)?;
+        self.events -= guest.events.len();
         self.index.remove(&(guest.runtime, guest.about.clone()));
         Some(guest)
     }
 
     /// The one that has waited longest, where there are more than may wait.
     pub(super) fn surplus(&self) -> Option<u64> {
-        self.rows.keys().next().copied().filter(|_| self.rows.len() > MAX_GUESTS)
+        let too_many = self.rows.len() > MAX_GUESTS || self.events > MAX_WAITING;
+        self.rows.keys().next().copied().filter(|_| too_many)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// When the one that has waited longest came.
+    pub(super) fn first_arrival(&self) -> Option<Mono> {
+        self.rows.values().next().map(|guest| guest.arrived)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Guest)> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::exposition::{Samples, Type, Value};
 use super::family::{Definition, Family};
 use super::view::{BreakdownRow, View, counter, histogram};
-use crate::ledger::{Breakdown, CALL_BOUNDS, Dimension, Histogram, TURN_BOUNDS};
+use crate::ledger::{Breakdown, CALL_BOUNDS, Dimension, Histogram, TOOL_BOUNDS, TURN_BOUNDS};
 use crate::model::UNKNOWN;
 
 const AGENT: [&str; 4] = ["app_id", "workflow_name", "agent_name", "model"];
@@ -47,6 +47,20 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| {
             for row in rows(view, Dimension::Tool) {
                 out.put_of(row.runtime, names(row), counter(row.hidden, row.row.published.number));
+            }
+        },
+    )
+    .by_runtime(),
+    &Family::new(
+        Type::Histogram(TOOL_BOUNDS),
+        "mozaiks_tool_call_duration_seconds",
+        "Duration of the tool calls whose duration was told, by how they went.",
+        ["app_id", "workflow_name", "tool_name", "outcome"],
+        |view, out| {
+            let is_timed = |row: &&BreakdownRow<'_>| row.row.durations.count() > 0;
+            for row in rows(view, Dimension::Tool).filter(is_timed) {
+                let durations = histogram(row.hidden, &row.row.durations);
+                out.put_histogram(row.runtime, names(row), TOOL_BOUNDS, durations, row.exemplars());
             }
         },
     )

@@ -9,8 +9,18 @@ use crate::model::{Count, Counters, Source};
 use crate::telemetry::{Follower, OWN_BOUNDS, Reader, Target};
 
 /// Every source that may have been heard.
-const SOURCES: [Source; 5] =
-    [Source::Scrape, Source::Logs, Source::Mongodb, Source::Ag2, Source::Receive];
+const SOURCES: [Source; 6] = [
+    Source::Scrape,
+    Source::Logs,
+    Source::Mongodb,
+    Source::Ag2,
+    Source::Receive,
+    Source::UsageIngest,
+];
+
+/// What can be pushed.
+const EVENTS: [&str; 6] =
+    ["workflow_start", "agent_turn", "usage_delta", "tool_call", "workflow_end", "usage_summary"];
 
 pub(super) const FAMILIES: &[&dyn Definition] = &[
     &Family::new(
@@ -136,6 +146,49 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "mozaiks_exporter_log_rows_behind",
         "Rows of log databases that lie there and were not read yet.",
         |view, out| followers(view, out, |reader| reader.rows_behind),
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_events_total",
+        "Pushed events and summaries that could be read, by what became of them.",
+        ["event", "result"],
+        |view, out| {
+            for event in EVENTS {
+                for result in ["accepted", "duplicate"] {
+                    let count = view.numbers.events.received.get(&(event, result));
+                    out.put([event, result], count.copied().unwrap_or(0));
+                }
+            }
+        },
+    ),
+    &Family::new(
+        Type::Counter,
+        "mozaiks_exporter_events_rejected_total",
+        "Pushed events and summaries that could not be understood, by why.",
+        ["reason"],
+        |view, out| {
+            for (reason, count) in &view.numbers.events.rejected {
+                out.put([reason], *count);
+            }
+        },
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_event_clocks_corrected_total",
+        "Pushed events more than a minute ahead or a week behind; the time of their coming counts.",
+        |view, out| out.put([], view.numbers.events.clocks_off),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_event_ids_forgotten_total",
+        "Ids of events that were forgotten within their window, because there were too many.",
+        |view, out| out.put([], view.ledger.tally().ids_forgotten),
+    ),
+    &plain(
+        Type::Gauge,
+        "mozaiks_exporter_events_pending",
+        "Requests with events that wait for the disk before they are answered.",
+        |view, out| out.put([], view.numbers.events.waiting),
     ),
     &plain(
         Type::Gauge,

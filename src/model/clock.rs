@@ -25,7 +25,8 @@ impl Timestamp {
 }
 
 /// A point of a clock that only goes forward: microseconds since an arbitrary start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Mono(pub i64);
 
 impl Mono {

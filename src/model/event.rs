@@ -80,11 +80,29 @@ pub enum What {
         tool: String,
         /// Whether it did what it should.
         ok: bool,
+        /// Whether it counts among the chat's tool calls. The runtime counts failed ones there, its
+        /// documents do not.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        as_call: bool,
+        /// How long it took, in seconds, finite and not negative; `None` where it was not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
     },
     /// The run failed; its end is still to come.
     Failed,
     /// The run ended.
     Ended,
+    /// The run ended, and failed.
+    Aborted,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_yes(flag: &bool) -> bool {
+    *flag
 }
 
 /// One event.
@@ -100,6 +118,9 @@ pub struct Event {
     /// The chat's workflow, where the event names it. Bounded and not empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow_name: Option<String>,
+    /// The chat's user, where the event names it. Bounded and not empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
     /// What it was.
     pub what: What,
 }
@@ -135,6 +156,21 @@ impl Level {
             Self::Critical => "CRITICAL",
         }
     }
+}
+
+/// What an id says of an event: the same id is the same event. A digest, so that ids of any length
+/// cost the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub u64);
+
+/// Something that was handed in, to be counted once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery<T> {
+    /// By which it is known again. Without one it counts each time that it comes.
+    pub id: Option<EventId>,
+    /// What was handed in.
+    pub content: T,
 }
 
 /// Where a follower has got to, in its own words: kept with what it told, in one transaction.

@@ -20,6 +20,8 @@ pub enum Source {
     Ag2,
     /// Events pushed to the control listener.
     Receive,
+    /// Summaries that the runtime pushes to the control listener.
+    UsageIngest,
 }
 
 impl Source {
@@ -31,6 +33,7 @@ impl Source {
             Self::Mongodb => "mongodb",
             Self::Ag2 => "ag2",
             Self::Receive => "receive",
+            Self::UsageIngest => "usage_ingest",
         }
     }
 }
@@ -55,11 +58,13 @@ pub enum Witness {
     Ag2,
     /// [`Source::Receive`].
     Receive,
+    /// [`Source::UsageIngest`].
+    UsageIngest,
 }
 
 impl Witness {
     /// All of them, in their order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Scrape,
         Self::LogTurns,
         Self::LogUsage,
@@ -67,6 +72,7 @@ impl Witness {
         Self::Mongodb,
         Self::Ag2,
         Self::Receive,
+        Self::UsageIngest,
     ];
 
     /// The value of the `source` label of its drift.
@@ -79,6 +85,7 @@ impl Witness {
             Self::Mongodb => "mongodb",
             Self::Ag2 => "ag2",
             Self::Receive => "receive",
+            Self::UsageIngest => "usage_ingest",
         }
     }
 }
@@ -92,6 +99,7 @@ impl Source {
             Self::Mongodb => &[Witness::Mongodb],
             Self::Ag2 => &[Witness::Ag2],
             Self::Receive => &[Witness::Receive],
+            Self::UsageIngest => &[Witness::UsageIngest],
         }
     }
 }

@@ -10,7 +10,7 @@ mod name;
 mod usd;
 
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
-pub use event::{About, Bookmark, Event, Level, Report, Usage, What};
+pub use event::{About, Bookmark, Delivery, Event, EventId, Level, Report, Usage, What};
 pub use fact::{Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated, Witness};
 pub use name::{NameRule, OTHER, UNKNOWN};
 pub use usd::{Usd, UsdError};

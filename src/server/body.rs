@@ -12,13 +12,14 @@ use hyper::body::{Body, Frame, SizeHint};
 const PIECE: usize = 64 * 1024;
 
 /// Bytes that are all there.
-pub(super) struct Payload {
+pub struct Payload {
     bytes: Bytes,
     on_last: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Payload {
-    pub(super) fn new(bytes: impl Into<Bytes>) -> Self {
+    /// Answers with these.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self { bytes: bytes.into(), on_last: None }
     }
 
@@ -33,8 +34,20 @@ impl Payload {
         Self { bytes: map(self.bytes).into(), on_last: self.on_last }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes)", self.len())
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
+use super::reply::json as bytes;
 use crate::ledger::{Chat, Ledger, Phase, Runtime};
 use crate::metrics::UserPolicy;
 use crate::model::{Count, Counters, Source, Timestamp};
@@ -60,12 +61,6 @@ struct ActiveRunBody<'a> {
 struct HealthBody {
     status: &'static str,
     timestamp: Option<String>,
-}
-
-/// An error, as the runtime words its own.
-#[derive(Serialize)]
-pub(super) struct ErrorBody {
-    pub(super) detail: String,
 }
 
 /// Sums and all chats.
@@ -141,10 +136,6 @@ pub(super) fn is_ready(ledger: &Ledger) -> bool {
 /// Runtimes that are watched.
 pub(super) fn configured(ledger: &Ledger) -> impl Iterator<Item = &Runtime> {
     ledger.runtimes().iter().filter(|runtime| runtime.configured)
-}
-
-pub(super) fn bytes<T: Serialize>(body: &T) -> Vec<u8> {
-    serde_json::to_vec(body).expect("structs of numbers and strings are always JSON")
 }
 
 fn shown(ledger: &Ledger) -> impl Iterator<Item = &Chat> {

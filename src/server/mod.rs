@@ -1,20 +1,23 @@
-//! The metrics listener: accepts, answers, drains. Knows HTTP and no source.
+//! Listeners: accept, answer, drain; and what the metrics listener answers. Knows HTTP and no source.
 
 mod body;
 mod json;
 mod negotiate;
 mod page;
+pub mod reply;
 mod routes;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
@@ -22,14 +25,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use routes::Peer;
+pub use body::Payload;
 pub use routes::Site;
 
-/// Connections at once. Further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 512;
-/// A client that says nothing for so long is let go. Longer than common scrape intervals, so that
-/// a scraper keeps its connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 /// Largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How long answers in progress may take after the end was announced.
@@ -37,9 +35,56 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `site` on `listener` until `stop` is true, then drains.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, mut stop: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// What both listeners answer, as OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// On which connection of its listener.
+    pub connection: u64,
+}
+
+/// What is behind a listener.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Payload>> + Send;
+
+    /// A connection is gone.
+    fn hang_up(&self, _connection: u64) {}
+}
+
+/// Whom a listener lets in.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission {
+    /// Connections at once. Further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// A client that says nothing for so long is let go.
+    pub silence: Duration,
+}
+
+impl Admission {
+    /// For those who scrape: silent for longer than common scrape intervals, so that a scraper keeps
+    /// its connection.
+    pub const SCRAPERS: Self = Self { connections: 512, silence: Duration::from_secs(90) };
+    /// For those who push: many, and some of them only open connections.
+    pub const PUSHERS: Self = Self { connections: 2048, silence: Duration::from_secs(60) };
+}
+
+/// Serves `handler` on `listener` until `stop` is true, then drains.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    admission: Admission,
+    mut stop: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(admission.connections));
     let graceful = GracefulShutdown::new();
     let numbers = AtomicU64::new(0);
     while !*stop.borrow_and_update() {
@@ -58,25 +103,25 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, mut stop: watch::Rece
         let connection = numbers.fetch_add(1, Ordering::Relaxed);
         let peer = Peer { address: Some(address.ip()), connection };
         let service = {
-            let site = Arc::clone(&site);
+            let handler = Arc::clone(&handler);
             service_fn(move |request| {
-                let site = Arc::clone(&site);
-                async move { Ok::<_, Infallible>(site.answer(request, peer).await) }
+                let handler = Arc::clone(&handler);
+                async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
             })
         };
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            .header_read_timeout(admission.silence)
             .max_buf_size(MAX_HEAD_BYTES)
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let served = graceful.watch(served);
-        let site = Arc::clone(&site);
+        let handler = Arc::clone(&handler);
         tokio::spawn(async move {
             if let Err(error) = served.await {
                 debug!(%error, %address, "connection ended early");
             }
-            site.ledger.lock().hang_up(connection);
+            handler.hang_up(connection);
             drop(permit);
         });
     }

@@ -15,6 +15,7 @@ const LINKS: &[(&str, &str)] = &[
     ("/api/health", "whether all runtimes answer"),
     ("/-/healthy", "whether the exporter runs"),
     ("/-/ready", "whether each runtime has been asked"),
+    ("/openapi.json", "what both listeners answer, as OpenAPI"),
 ];
 
 /// What there is and where, in HTML without scripts.

@@ -1,33 +1,25 @@
 //! What each path answers.
 
-use std::io::Write as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderValue, USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::body::Payload;
-use super::{json, negotiate, page};
+use super::reply::{
+    HTML, JSON, PLAIN, compressed, count, error, method_not_allowed, not_found, ok, respond,
+};
+use super::{Handler, OPENAPI, Peer, json, negotiate, page};
 use crate::ledger::Visitor;
 use crate::metrics::{Show, View, render};
 use crate::store::Shared;
-use crate::telemetry::{OWN_BOUNDS, Telemetry};
+use crate::telemetry::Telemetry;
 
-const JSON: &str = "application/json";
-const PLAIN: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
 /// Prometheus, vmagent and their kin say with it how long they wait.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
-/// Bodies below it are not worth compressing.
-const SMALLEST_GZIP: usize = 1024;
 /// The user agent is part of a scraper's name up to here.
 const MAX_AGENT: usize = 128;
 
@@ -42,13 +34,6 @@ pub struct Site {
     pub show: Show,
 }
 
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    pub(super) address: Option<IpAddr>,
-    pub(super) connection: u64,
-}
-
 /// Handlers, in the words of the `handler` label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Route {
@@ -60,6 +45,7 @@ enum Route {
     Health,
     Healthy,
     Ready,
+    OpenApi,
     Landing,
     Unknown,
 }
@@ -74,6 +60,7 @@ impl Route {
             "/api/health" => Self::Health,
             "/-/healthy" => Self::Healthy,
             "/-/ready" => Self::Ready,
+            "/openapi.json" => Self::OpenApi,
             "/" => Self::Landing,
             _ => match path.strip_prefix("/metrics/perf/chats/") {
                 Some(id) if !id.is_empty() => {
@@ -94,45 +81,34 @@ impl Route {
             Self::Health => "health",
             Self::Healthy => "healthy",
             Self::Ready => "ready",
+            Self::OpenApi => "openapi",
             Self::Landing => "landing",
             Self::Unknown => "unknown",
         }
     }
 }
 
-impl Site {
-    /// Answers one request.
-    pub(super) async fn answer<B>(
-        self: &Arc<Self>,
-        request: Request<B>,
-        peer: Peer,
-    ) -> Response<Payload> {
+impl Handler for Site {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Payload> {
         let start = Instant::now();
         let route = Route::of(request.uri().path());
         let handler = route.label();
         let response = match *request.method() {
-            _ if route == Route::Unknown => {
-                let path = request.uri().path();
-                let known = path.chars().take(200).collect::<String>();
-                error(
-                    StatusCode::NOT_FOUND,
-                    format!("there is nothing at {known}; / lists what is"),
-                )
-            }
+            _ if route == Route::Unknown => not_found(request.uri().path(), "/ lists what is"),
             Method::GET | Method::HEAD => self.get(route, &request, peer).await,
-            _ => {
-                let method = request.method();
-                let detail = format!("{method} is not for this path; GET and HEAD are");
-                let mut response = error(StatusCode::METHOD_NOT_ALLOWED, detail);
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-                response
-            }
+            _ => method_not_allowed(request.method(), "GET, HEAD"),
         };
         let response = compressed(response, request.headers());
-        self.count(handler, &response, start.elapsed());
+        count(&self.telemetry, handler, &response, start.elapsed());
         response
     }
 
+    fn hang_up(&self, connection: u64) {
+        self.ledger.lock().hang_up(connection);
+    }
+}
+
+impl Site {
     async fn get<B>(
         self: &Arc<Self>,
         route: Route,
@@ -151,7 +127,7 @@ impl Site {
             Route::Chat(id) => {
                 let body = json::chat(&self.ledger.lock(), &id, users, now);
                 body.map_or_else(
-                    || error(StatusCode::NOT_FOUND, "Chat not tracked".into()),
+                    || error(StatusCode::NOT_FOUND, "Chat not tracked"),
                     |body| ok(JSON, body),
                 )
             }
@@ -170,11 +146,12 @@ impl Site {
                     respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, body)
                 }
             }
+            Route::OpenApi => ok(JSON, OPENAPI),
             Route::Landing => {
                 let numbers = self.telemetry.lock().clone();
                 ok(HTML, page::landing(&self.ledger.lock(), &numbers, now))
             }
-            Route::Unknown => error(StatusCode::NOT_FOUND, "there is nothing here".into()),
+            Route::Unknown => error(StatusCode::NOT_FOUND, "there is nothing here"),
         }
     }
 
@@ -182,7 +159,7 @@ impl Site {
         let Some(format) = negotiate::format(request.headers()) else {
             let detail = "metrics come as text/plain; version=0.0.4 or \
                           application/openmetrics-text; version=1.0.0";
-            return error(StatusCode::NOT_ACCEPTABLE, detail.into());
+            return error(StatusCode::NOT_ACCEPTABLE, detail);
         };
         let visitor = (request.method() == Method::GET).then(|| visitor(request.headers(), peer));
         let numbers = self.telemetry.lock().clone();
@@ -207,15 +184,6 @@ impl Site {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         response
     }
-
-    fn count(&self, handler: &'static str, response: &Response<Payload>, took: Duration) {
-        let encoded = response.headers().contains_key(CONTENT_ENCODING);
-        let encoding = if encoded { "gzip" } else { "identity" };
-        let answers = &mut self.telemetry.lock().answers;
-        *answers.requests.entry((handler, response.status().as_u16())).or_default() += 1;
-        *answers.bytes.entry(encoding).or_default() += response.body().len() as u64;
-        answers.durations.entry(handler).or_default().observe(OWN_BOUNDS, took.as_secs_f64());
-    }
 }
 
 /// Names the scraper behind a request.
@@ -228,47 +196,4 @@ fn visitor(headers: &HeaderMap, peer: Peer) -> Visitor {
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Visitor { name: format!("{address} {agent}"), connection: peer.connection, timeout }
-}
-
-fn ok(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Payload> {
-    respond(StatusCode::OK, content_type, body)
-}
-
-/// An error as JSON, in the runtime's own shape.
-fn error(status: StatusCode, detail: String) -> Response<Payload> {
-    respond(status, JSON, json::bytes(&json::ErrorBody { detail }))
-}
-
-fn respond(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<bytes::Bytes>,
-) -> Response<Payload> {
-    let mut response = Response::new(Payload::new(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if content_type == HTML {
-        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    response
-}
-
-/// Compresses a body that is worth it for a client that takes it.
-fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
-    let (mut head, body) = response.into_parts();
-    head.headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if body.len() < SMALLEST_GZIP || !negotiate::takes_gzip(wanted) {
-        return Response::from_parts(head, body);
-    }
-    let body = body.map_bytes(|bytes| {
-        let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
-        let written = encoder.write_all(&bytes).and_then(|()| encoder.finish());
-        written.expect("writing to memory does not fail")
-    });
-    head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    Response::from_parts(head, body)
 }

@@ -5,6 +5,7 @@ pub mod follow;
 pub mod history;
 pub mod logs;
 mod nan;
+pub mod receive;
 pub mod runner;
 pub mod scrape;
 pub mod tail;

@@ -28,14 +28,39 @@ pub struct Shared {
     ledger: Mutex<Ledger>,
     clock: Arc<dyn Clock>,
     changed: Notify,
-    settled: watch::Sender<u64>,
+    progress: watch::Sender<Progress>,
 }
+
+/// How far the keeper has got.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// The version that was dealt with last, kept or not.
+    settled: u64,
+    /// The last version that is on the disk.
+    kept: u64,
+    /// There is no place for state: nothing is ever kept.
+    in_memory: bool,
+}
+
+/// How a change is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It survives the process.
+    OnDisk,
+    /// It does not: there is no place for state, as was said at the start.
+    InMemory,
+}
+
+/// A change could not be kept for now. It is in the ledger, and may be on the disk later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the state cannot be written to the disk")]
+pub struct NotKept;
 
 impl Shared {
     /// Shares a ledger.
     pub fn new(ledger: Ledger, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let settled = watch::Sender::new(0);
-        Arc::new(Self { ledger: Mutex::new(ledger), clock, changed: Notify::new(), settled })
+        let progress = watch::Sender::default();
+        Arc::new(Self { ledger: Mutex::new(ledger), clock, changed: Notify::new(), progress })
     }
 
     /// Where the time comes from.
@@ -51,12 +76,33 @@ impl Shared {
 
     /// Waits until everything up to `version` is kept, or cannot be kept for now.
     pub async fn settled(&self, version: u64) {
-        let mut settled = self.settled.subscribe();
-        let reached = timeout(LONGEST_WAIT, settled.wait_for(|settled| *settled >= version)).await;
         // Neither a slow disk nor the end of the keeper may keep an answer from being given.
-        if let Ok(Err(_)) | Err(_) = reached {
+        if self.progress(version).await.is_none() {
             tracing::debug!(version, "answered before the state was kept");
         }
+    }
+
+    /// Waits until everything up to `version` is on the disk, where there is one.
+    pub async fn kept(&self, version: u64) -> Result<Kept, NotKept> {
+        match self.progress(version).await {
+            Some(Progress { in_memory: true, .. }) => Ok(Kept::InMemory),
+            Some(progress) if progress.kept >= version => Ok(Kept::OnDisk),
+            _ => Err(NotKept),
+        }
+    }
+
+    /// Whether the last try to write failed, so that nothing can be promised.
+    pub fn is_failing(&self) -> bool {
+        let Progress { settled, kept, in_memory } = *self.progress.borrow();
+        !in_memory && kept < settled
+    }
+
+    /// How far the keeper has got once it has dealt with `version`; `None` if that takes too long.
+    async fn progress(&self, version: u64) -> Option<Progress> {
+        let mut progress = self.progress.subscribe();
+        let reached = progress.wait_for(|progress| progress.settled >= version);
+        let reached = timeout(LONGEST_WAIT, reached).await.ok()?.ok()?;
+        Some(*reached)
     }
 }
 
@@ -127,8 +173,14 @@ impl Keeper {
             };
             merge(&mut unwritten, changes);
             unwritten = self.commit(unwritten).await;
-            // Also where it failed: a scrape says what is known, and that it is not durable.
-            shared.settled.send_replace(version);
+            let in_memory = self.file.is_none();
+            let is_kept = unwritten.is_empty() && !in_memory;
+            shared.progress.send_modify(|progress| {
+                // Also where it failed: a scrape says what is known, and that it is not durable.
+                progress.settled = version;
+                progress.kept = if is_kept { version } else { progress.kept };
+                progress.in_memory = in_memory;
+            });
             if stopping {
                 return;
             }
@@ -182,7 +234,8 @@ impl Keeper {
         }
         if StoreFile::is_damage(&error) {
             self.start_over(file, &error);
-            return Vec::new();
+            // Not kept before all of it is written anew.
+            return entries;
         }
         self.file = Some(file);
         entries

@@ -8,4 +8,4 @@ mod file;
 mod keeper;
 
 pub use file::{DirError, Opened, StoreFile};
-pub use keeper::{Keeper, Shared};
+pub use keeper::{Keeper, Kept, NotKept, Shared};

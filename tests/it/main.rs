@@ -16,6 +16,7 @@ mod formats;
 mod kill;
 mod lifecycle;
 mod logging;
+mod receive;
 mod redact;
 mod replay;
 mod weather;

@@ -130,7 +130,7 @@ fn chat(chat: usize) -> About {
 }
 
 fn event(second: i64, about: About, what: What) -> Event {
-    Event { at: at(second), about, app_id: None, workflow_name: None, what }
+    Event { at: at(second), about, app_id: None, workflow_name: None, user_id: None, what }
 }
 
 impl Desk {
@@ -370,7 +370,8 @@ fn beyond_the_bound_label_sets_are_folded_and_nothing_is_lost() {
     desk.ledger.watch("runtime", &[Source::Logs], desk.now());
     desk.ledger.caught_up(RUNTIME, Source::Logs, desk.now());
     for n in 0..10 {
-        let tool = What::Tool { tool: format!("tool{n}"), ok: n % 2 == 0 };
+        let tool =
+            What::Tool { tool: format!("tool{n}"), ok: n % 2 == 0, as_call: true, seconds: None };
         desk.tell(Source::Logs, [named(event(1, chat(0), tool))]);
     }
     let tools = desk.by(Dimension::Tool);

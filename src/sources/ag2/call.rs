@@ -108,14 +108,26 @@ impl Call {
             failed,
         };
         let at = take.time(self.end.or(self.start), now);
-        Event { at, about: about(self.session), app_id: None, workflow_name: None, what }
+        Event {
+            at,
+            about: about(self.session),
+            app_id: None,
+            workflow_name: None,
+            user_id: None,
+            what,
+        }
     }
 }
 
 /// The use of a tool. AG2 writes it down once the tool has returned.
 pub(super) fn tool(session: Option<String>, tool: Option<String>, at: Timestamp) -> Event {
-    let what = What::Tool { tool: tool.unwrap_or_else(|| UNKNOWN.to_owned()), ok: true };
-    Event { at, about: about(session), app_id: None, workflow_name: None, what }
+    let what = What::Tool {
+        tool: tool.unwrap_or_else(|| UNKNOWN.to_owned()),
+        ok: true,
+        as_call: true,
+        seconds: None,
+    };
+    Event { at, about: about(session), app_id: None, workflow_name: None, user_id: None, what }
 }
 
 fn about(session: Option<String>) -> About {

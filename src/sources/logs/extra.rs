@@ -117,7 +117,8 @@ pub(super) fn event(
             let Some(ok) = flag(extra.success) else {
                 return (None, take.flaw.or(Some(Flaw::NotABool)));
             };
-            What::Tool { tool: take.name_or_unknown(extra.tool), ok }
+            let tool = take.name_or_unknown(extra.tool);
+            What::Tool { tool, ok, as_call: true, seconds: None }
         }
         Kind::SessionOpened => {
             let Some(session_id) = take.name(extra.session_id) else {
@@ -133,7 +134,8 @@ pub(super) fn event(
         Kind::Recorded | Kind::Call | Kind::Tool => None,
     };
     let app_id = take.name(extra.app_id);
-    let event = Event { at, about: About::Chat(chat_id), app_id, workflow_name, what };
+    let event =
+        Event { at, about: About::Chat(chat_id), app_id, workflow_name, user_id: None, what };
     (Some(event), take.flaw)
 }
 

@@ -142,6 +142,7 @@ fn event(kind: Kind, body: &str, names: NameRule, at: Timestamp) -> Result<Optio
         app_id: app_id.and_then(named),
         // The others say which part of the runtime wrote the line.
         workflow_name: named(workflow_name).filter(|_| matches!(kind, Kind::Ended | Kind::Failed)),
+        user_id: None,
         what,
     }))
 }

@@ -79,8 +79,14 @@ impl Launch {
 
     /// Starts it and goes on at once.
     pub(crate) fn spawn(self) -> Exporter {
-        let says_where = self.args.iter().any(|arg| arg == "--web.listen-address");
-        let this = if says_where { self } else { self.flag("--web.listen-address", "127.0.0.1:0") };
+        let serves = self.args[0] == "serve";
+        let mut this = self;
+        for (flag, wanted) in [("--web.listen-address", true), ("--control.listen-address", serves)]
+        {
+            if wanted && !this.args.iter().any(|arg| arg == flag) {
+                this = this.flag(flag, "127.0.0.1:0");
+            }
+        }
         let mut child = this
             .program()
             .args(&this.args)
@@ -147,6 +153,22 @@ impl Exporter {
     /// The metrics listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.unwrap()
+    }
+
+    /// The control listener.
+    pub(crate) fn control(&self) -> SocketAddr {
+        let ready = self.logged("control listener ready");
+        ready[0]["extra"]["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Pushes JSON to the control listener.
+    pub(crate) fn push(&self, path: &str, body: &Value) -> Response {
+        self.push_with(path, &[("content-type", "application/json")], body.to_string().as_bytes())
+    }
+
+    /// Pushes bytes to the control listener.
+    pub(crate) fn push_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        http::post(self.control(), path, headers, body).unwrap()
     }
 
     /// All it has written to standard error.

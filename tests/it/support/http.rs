@@ -55,6 +55,16 @@ pub(crate) fn get(
     request(address, "GET", target, headers)
 }
 
+/// Sends one `POST` on a connection of its own.
+pub(crate) fn post(
+    address: SocketAddr,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Response> {
+    send(address, "POST", target, headers, Some(body))
+}
+
 /// Sends one request without a body on a connection of its own. An answer that is cut off is an
 /// error, not a short answer.
 pub(crate) fn request(
@@ -63,6 +73,16 @@ pub(crate) fn request(
     target: &str,
     headers: &[(&str, &str)],
 ) -> io::Result<Response> {
+    send(address, method, target, headers, None)
+}
+
+fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let mut head = Vec::new();
@@ -70,10 +90,18 @@ pub(crate) fn request(
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n")?;
     }
+    if let Some(body) = body {
+        write!(head, "content-length: {}\r\n", body.len())?;
+    }
     head.extend_from_slice(b"\r\n");
-    stream.write_all(&head)?;
+    head.extend_from_slice(body.unwrap_or_default());
+    // Whoever refuses a body answers before it is all sent, so what counts is the answer.
+    let sent = stream.write_all(&head);
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    match (stream.read_to_end(&mut bytes), sent) {
+        (Err(error), _) | (Ok(0), Err(error)) => return Err(error),
+        _ => {}
+    }
     parse(&bytes, method == "HEAD")
 }
 

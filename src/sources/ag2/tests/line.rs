@@ -136,7 +136,10 @@ fn tools_count_and_events_do_not() {
                 \"2026-11-22 01:45:52\", \"input_args\": \"{}\", \"returns\": \"1\"}";
     let event = read(tool).event.unwrap();
     assert_eq!(event.at, Timestamp(1_795_311_952_000_000));
-    assert_eq!(event.what, What::Tool { tool: UNKNOWN.to_owned(), ok: true });
+    assert_eq!(
+        event.what,
+        What::Tool { tool: UNKNOWN.to_owned(), ok: true, as_call: true, seconds: None }
+    );
     for line in [
         tool.replace("\"returns\"", "\"event_name\""),
         "{\"wrapper_id\": 1, \"session_id\": \"s\", \"json_state\": \"{}\"}".to_owned(),

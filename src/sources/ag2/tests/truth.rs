@@ -85,7 +85,7 @@ fn the_model_calls_of_both_processes_are_those_that_were_made() {
                 told.entry(key).or_default().add(&event.what);
                 by_chat.entry(opened.about.clone()).or_default().add(&event.what);
             }
-            What::Tool { tool, ok } => lookups += u32::from(tool == "lookup" && *ok),
+            What::Tool { tool, ok, .. } => lookups += u32::from(tool == "lookup" && *ok),
             other => panic!("{other:?}"),
         }
     }

@@ -94,7 +94,7 @@ fn a_line_without_a_chat_counts_and_tells_nothing() {
     assert_eq!(tool("[1]"), (None, Some(Flaw::Shape)));
     assert_eq!(tool("{\"chat_id\": [1]}"), (None, Some(Flaw::Value(Refusal::NotText))));
     assert_eq!(tool("{\"chat_id\": \"c\"}"), (None, Some(Flaw::NotABool)));
-    let ok = What::Tool { tool: "unknown".to_owned(), ok: true };
+    let ok = What::Tool { tool: "unknown".to_owned(), ok: true, as_call: true, seconds: None };
     assert_eq!(tool("{\"chat_id\": \"c\", \"success\": true}"), (Some(ok), None));
 }
 
@@ -138,6 +138,7 @@ fn a_session_is_opened_with_its_id_or_not_at_all() {
         about: About::Chat("c".to_owned()),
         app_id: Some("a".to_owned()),
         workflow_name: Some("W".to_owned()),
+        user_id: None,
         what: What::SessionOpened { session_id: "s".to_owned() },
     };
     assert_eq!(opened(full), (Some(event), None));
@@ -264,6 +265,7 @@ proptest! {
             about: About::Chat(name(chat)),
             app_id: Some("a".to_owned()),
             workflow_name: Some("W".to_owned()),
+            user_id: None,
             what: What::Turn {
                 agent: name(agent),
                 model: "m".to_owned(),

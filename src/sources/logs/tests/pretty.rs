@@ -144,6 +144,7 @@ fn ends_and_failures_are_events() {
         about: About::Chat("c".to_owned()),
         app_id: Some("acme".to_owned()),
         workflow_name: Some("Desk".to_owned()),
+        user_id: None,
         what,
     };
     assert_eq!(line(" INFO", " [DESK] Workflow completed"), Ok(event(What::Ended)));

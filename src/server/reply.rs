@@ -1,0 +1,110 @@
+//! Answers as every listener gives them: their headers, their errors, and how they are counted.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::body::Payload;
+use super::negotiate;
+use crate::telemetry::{OWN_BOUNDS, Telemetry};
+
+/// JSON.
+pub const JSON: &str = "application/json";
+/// Text for people and probes.
+pub const PLAIN: &str = "text/plain; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+/// Bodies below it are not worth compressing.
+const SMALLEST_GZIP: usize = 1024;
+
+/// An error, as the runtime words its own.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    detail: &'a str,
+}
+
+/// An answer that is as it should be.
+pub fn ok(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Payload> {
+    respond(StatusCode::OK, content_type, body)
+}
+
+/// An error as JSON, in the runtime's own shape.
+pub fn error(status: StatusCode, detail: &str) -> Response<Payload> {
+    respond(status, JSON, json(&ErrorBody { detail }))
+}
+
+/// An answer that nobody keeps.
+pub fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<bytes::Bytes>,
+) -> Response<Payload> {
+    let mut response = Response::new(Payload::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if content_type == HTML {
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// A body as JSON.
+pub fn json<T: Serialize>(body: &T) -> Vec<u8> {
+    serde_json::to_vec(body).expect("structs of numbers and strings are always JSON")
+}
+
+/// A request for something that there is, in another way than by these methods.
+pub fn method_not_allowed(method: &hyper::Method, allowed: &'static str) -> Response<Payload> {
+    let detail = format!("{method} is not for this path; {allowed} is");
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &detail);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// A request for something that there is not.
+pub fn not_found(path: &str, hint: &str) -> Response<Payload> {
+    let path: String = path.chars().take(200).collect();
+    error(StatusCode::NOT_FOUND, &format!("there is nothing at {path}; {hint}"))
+}
+
+/// Counts an answer.
+pub fn count(
+    telemetry: &Telemetry,
+    handler: &'static str,
+    response: &Response<Payload>,
+    took: Duration,
+) {
+    let encoded = response.headers().contains_key(CONTENT_ENCODING);
+    let encoding = if encoded { "gzip" } else { "identity" };
+    let answers = &mut telemetry.lock().answers;
+    *answers.requests.entry((handler, response.status().as_u16())).or_default() += 1;
+    *answers.bytes.entry(encoding).or_default() += response.body().len() as u64;
+    answers.durations.entry(handler).or_default().observe(OWN_BOUNDS, took.as_secs_f64());
+}
+
+/// Compresses a body that is worth it for a client that takes it.
+pub fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if body.len() < SMALLEST_GZIP || !negotiate::takes_gzip(wanted) {
+        return Response::from_parts(head, body);
+    }
+    let body = body.map_bytes(|bytes| {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+        let written = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+        written.expect("writing to memory does not fail")
+    });
+    head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Response::from_parts(head, body)
+}
