@@ -61,7 +61,7 @@ MAX_SECONDS = 1e9
 # The end of the year 9999, after which nothing can be written as a date.
 LAST_SECOND = 253402300799
 # An id longer than this is no id of an event.
-MAX_EVENT_ID_BYTES = 128
+MAX_EVENT_ID_BYTES = 256
 # A single event beyond this is a mistake of the caller, and would push out thousands of others.
 MAX_EVENT_BYTES = 64 * 1024
 # A request: far below the exporter's 10,000 events and 8 MiB, so that a lost answer repeats little.
