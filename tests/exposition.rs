@@ -101,7 +101,8 @@ fn events(runtime: RuntimeId) -> Report {
         What::Turn { agent: agent.clone(), model: model.clone(), usage, seconds: Some(0.75) };
     let (cached, failed) = (false, false);
     let call = What::Call { agent, model, usage, seconds: Some(0.5), cached, failed };
-    let tool = What::Tool { tool: "web_search".to_owned(), ok: true, as_call: true, seconds: None };
+    let tool =
+        What::Tool { tool: "web_search".to_owned(), ok: true, as_call: true, seconds: Some(0.2) };
     let event = |what| Event {
         at: at(1).wall,
         about: About::Chat("old".to_owned()),
@@ -390,6 +391,7 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
     let follower = numbers.followers.entry(("main".into(), "logs")).or_default();
     follower.lines.insert("event", 1);
     follower.rows.insert("event", 1);
+    numbers.events.rejected.insert("negative", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();
     numbers.answers.bytes.insert("gzip", 1);

@@ -24,8 +24,8 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mozaiks_exporter::ledger::{Chat, Kind, Ledger, Settings};
-use mozaiks_exporter::model::{Source, Usd, Witness};
+use mozaiks_exporter::ledger::{Chat, Kind, Ledger, Settings, Sums};
+use mozaiks_exporter::model::{RuntimeId, Source, Usd, Witness};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -55,6 +55,7 @@ proptest! {
             chats_are_worth_their_highest_account(&play);
             workflows_are_the_sum_of_their_chats(&play);
             users_are_the_sum_of_their_chats(&play);
+            sums_are_those_of_the_chats_that_are_shown(&play.ledger);
             what_is_folded_is_the_growth_beyond_the_bound(&play);
         }
     }
@@ -246,6 +247,18 @@ fn workflows_are_the_sum_of_their_chats(play: &Play) {
         let turns: u128 = chats().map(|chat| chat.polled_turns).sum();
         let seen_or_not = row.turns.count() + row.turns_unobserved;
         assert_eq!(u128::from(seen_or_not), turns, "{names:?}");
+    }
+}
+
+fn sums_are_those_of_the_chats_that_are_shown(ledger: &Ledger) {
+    for (id, runtime) in (0..).map(RuntimeId).zip(ledger.runtimes()) {
+        let mut sums = Sums::default();
+        for chat in ledger.chats().filter(|chat| chat.runtime == id) {
+            sums.chats += 1;
+            sums.live += usize::from(chat.is_live());
+            sums.totals.add(chat.book.published());
+        }
+        assert_eq!(runtime.sums, sums, "{}", runtime.name);
     }
 }
 

@@ -25,7 +25,7 @@ const STEP: u64 = 64 << 10;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum ReadError {
     /// It is larger than is taken.
     #[error("the body is larger than {}; send less at once", Mib(*.0))]
     TooLarge(usize),
@@ -71,16 +71,16 @@ pub(super) struct Held {
 
 impl Held {
     /// Takes room for so many bytes.
-    fn reserve(&mut self, room: &Room, bytes: usize) -> Result<(), Refusal> {
+    fn reserve(&mut self, room: &Room, bytes: usize) -> Result<(), ReadError> {
         let kib = bytes.div_ceil(1024).saturating_sub(self.kib);
         if kib == 0 {
             return Ok(());
         }
         // Some room at a time: permits are few, however small the pieces.
         let kib = kib.max(self.kib.clamp(4, 1024));
-        let permits = u32::try_from(kib).map_err(|_| Refusal::Busy)?;
+        let permits = u32::try_from(kib).map_err(|_| ReadError::Busy)?;
         let permit = Arc::clone(&room.0).try_acquire_many_owned(permits);
-        self.room.push(permit.map_err(|_| Refusal::Busy)?);
+        self.room.push(permit.map_err(|_| ReadError::Busy)?);
         self.kib += kib;
         Ok(())
     }
@@ -88,25 +88,25 @@ impl Held {
 
 impl Room {
     /// Reads a body to its end.
-    pub(super) async fn read(&self, mut body: Incoming) -> Result<Held, Refusal> {
+    pub(super) async fn read(&self, mut body: Incoming) -> Result<Held, ReadError> {
         let stated = body.size_hint().lower();
         if stated > MAX_SENT as u64 {
-            return Err(Refusal::TooLarge(MAX_SENT));
+            return Err(ReadError::TooLarge(MAX_SENT));
         }
         let mut held = Held::default();
         let end = Instant::now() + LONGEST;
         loop {
             let deadline = end.min(Instant::now() + LONGEST_SILENCE);
             let frame = match timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(Refusal::Slow),
+                Err(_) => return Err(ReadError::Slow),
                 Ok(None) => return Ok(held),
-                Ok(Some(Err(error))) => return Err(Refusal::Broken(error.to_string())),
+                Ok(Some(Err(error))) => return Err(ReadError::Broken(error.to_string())),
                 Ok(Some(Ok(frame))) => frame,
             };
             let Ok(data) = frame.into_data() else { continue };
             let size = held.bytes.len() + data.len();
             if size > MAX_SENT {
-                return Err(Refusal::TooLarge(MAX_SENT));
+                return Err(ReadError::TooLarge(MAX_SENT));
             }
             held.reserve(self, size)?;
             held.bytes.extend_from_slice(&data);
@@ -114,15 +114,15 @@ impl Room {
     }
 
     /// Unpacks a body that is gzip.
-    pub(super) fn unpack(&self, packed: &Held) -> Result<Held, Refusal> {
+    pub(super) fn unpack(&self, packed: &Held) -> Result<Held, ReadError> {
         let mut decoder = MultiGzDecoder::new(&*packed.bytes);
         let mut held = Held::default();
         loop {
             held.reserve(self, held.bytes.len() + 1)?;
             let read = decoder.by_ref().take(STEP).read_to_end(&mut held.bytes);
-            let read = read.map_err(|error| Refusal::NotGzip(error.to_string()))?;
+            let read = read.map_err(|error| ReadError::NotGzip(error.to_string()))?;
             if held.bytes.len() > MAX_UNPACKED {
-                return Err(Refusal::TooLarge(MAX_UNPACKED));
+                return Err(ReadError::TooLarge(MAX_UNPACKED));
             }
             held.reserve(self, held.bytes.len())?;
             if read == 0 {
@@ -152,7 +152,7 @@ mod tests {
         let room = Room::default();
         let bomb = gzip(&vec![b' '; MAX_UNPACKED + 1]);
         assert!(bomb.bytes.len() < 64 << 10);
-        assert_eq!(room.unpack(&bomb).unwrap_err(), Refusal::TooLarge(MAX_UNPACKED));
+        assert_eq!(room.unpack(&bomb).unwrap_err(), ReadError::TooLarge(MAX_UNPACKED));
         assert_eq!(room.0.available_permits(), MAX_HELD_KIB, "its room is free again");
     }
 
@@ -160,9 +160,9 @@ mod tests {
     fn what_is_cut_short_or_no_gzip_is_refused() {
         let mut cut = gzip(b"hello hello hello");
         cut.bytes.truncate(cut.bytes.len() - 3);
-        assert!(matches!(Room::default().unpack(&cut), Err(Refusal::NotGzip(_))));
+        assert!(matches!(Room::default().unpack(&cut), Err(ReadError::NotGzip(_))));
         let plain = Held { bytes: b"{}".to_vec(), ..Held::default() };
-        assert!(matches!(Room::default().unpack(&plain), Err(Refusal::NotGzip(_))));
+        assert!(matches!(Room::default().unpack(&plain), Err(ReadError::NotGzip(_))));
         assert_eq!(Room::default().unpack(&gzip(b"{}")).unwrap().bytes, b"{}");
     }
 
@@ -171,7 +171,7 @@ mod tests {
         let room = Room::default();
         let mut first = Held::default();
         first.reserve(&room, (MAX_HELD_KIB << 10) - 1024).unwrap();
-        assert_eq!(Held::default().reserve(&room, 5000), Err(Refusal::Busy));
+        assert_eq!(Held::default().reserve(&room, 5000), Err(ReadError::Busy));
         drop(first);
         assert_eq!(Held::default().reserve(&room, 5000), Ok(()));
     }

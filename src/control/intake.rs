@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ledger::Received;
-use crate::model::{Answer, Delivery, NameRule, RuntimeId, Source};
+use crate::model::{Answer, NameRule, RuntimeId, Source};
 use crate::sources::receive::{BodyError, ItemError, Reader, Shape, Summary, items, read, summary};
 use crate::store::{Kept, NotKept, Shared};
 use crate::telemetry::Telemetry;
@@ -126,8 +126,7 @@ impl Intake {
         };
         let (received, version) = {
             let mut ledger = self.ledger.lock();
-            let delivery = Delivery { id: event_id, content: &answer };
-            (ledger.receive_answer(delivery, now), ledger.version())
+            (ledger.receive_answer(event_id, &answer, now), ledger.version())
         };
         let mut outcome = Outcome { version, ..Outcome::default() };
         let (count, result) = match received {

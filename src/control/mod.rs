@@ -5,11 +5,12 @@
 //! ```
 //!
 //! `body` reads a request's body within bounds, `intake` hands it to the ledger, `access` asks for the
-//! token, `routes` answers. What was answered with 202 survives SIGKILL and counts once.
+//! token, `routes` answers, `refusal` says no. What was answered with 202 survives SIGKILL and counts once.
 
 mod access;
 mod body;
 mod intake;
+mod refusal;
 mod routes;
 
 pub use access::Access;

@@ -4,28 +4,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::access::Access;
-use super::body::{Held, Refusal, Room};
+use super::body::{Held, Room};
 use super::intake::{Intake, Outcome};
+use super::refusal::Refusal;
 use crate::model::RuntimeId;
 use crate::server::reply::{
-    JSON, PLAIN, compressed, count, error, json, method_not_allowed, not_found, ok, respond,
+    JSON, PLAIN, compressed, count, json, method_not_allowed, not_found, ok, respond,
 };
 use crate::server::{Handler, OPENAPI, Payload, Peer};
-use crate::sources::receive::{BodyError, Shape};
+use crate::sources::receive::Shape;
 use crate::store::Kept;
 
 /// Bodies above it are read aside, so that nobody waits for them, in bytes.
 const LARGE: usize = 64 << 10;
-/// When to come again, in seconds.
-const COME_AGAIN: &str = "1";
 
 /// The control listener.
 #[derive(Debug)]
@@ -101,7 +98,8 @@ impl Handler for Control {
                 method_not_allowed(request.method(), "POST")
             }
             Route::Events | Route::UsageIngest => {
-                self.receive(route, request).await.unwrap_or_else(|refused| refused)
+                let answered = self.receive(route, request).await;
+                answered.unwrap_or_else(|refusal| refusal.response())
             }
         };
         let response = compressed(response, &wanted);
@@ -116,45 +114,33 @@ impl Control {
         Self { intake: Arc::new(intake), access, room: Room::default() }
     }
 
-    /// Everything that is wrong with a request comes back as `Err`.
     async fn receive(
         &self,
         route: Route,
         request: Request<Incoming>,
-    ) -> Result<Response<Payload>, Response<Payload>> {
+    ) -> Result<Response<Payload>, Refusal> {
         if self.access.as_ref().is_some_and(|access| !access.allows(request.headers())) {
-            let mut refused = error(
-                StatusCode::UNAUTHORIZED,
-                "show the token of --control.token-file: Authorization: Bearer TOKEN",
-            );
-            let scheme = HeaderValue::from_static("Bearer realm=\"mozaiks-exporter\"");
-            refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-            return Err(refused);
+            return Err(Refusal::NoToken);
         }
         // Whoever sends no id is counted twice if we take something that we cannot keep.
         if self.intake.ledger.is_failing() {
-            return Err(not_kept());
+            return Err(Refusal::NotKept);
         }
         let runtime = self.runtime(request.uri().query())?;
         let shape = shape(request.headers())?;
         let is_gzip = is_gzip(request.headers())?;
-        let held =
-            self.room.read(request.into_body()).await.map_err(|refusal| refused(&refusal))?;
+        let held = self.room.read(request.into_body()).await?;
         let (intake, room) = (Arc::clone(&self.intake), self.room.clone());
-        let large = held.bytes.len() > LARGE || is_gzip;
+        let is_large = held.bytes.len() > LARGE || is_gzip;
         let work = move || take(&intake, &room, route, &held, is_gzip, shape, &runtime);
-        let outcome = if large {
-            let task = tokio::task::spawn_blocking(work).await;
-            task.map_err(|_| error(StatusCode::SERVICE_UNAVAILABLE, "shutting down"))??
+        let outcome = if is_large {
+            tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Stopping)??
         } else {
             work()?
         };
-        let kept = self.intake.kept(&outcome).await.map_err(|_| not_kept())?;
+        let kept = self.intake.kept(&outcome).await.map_err(|_| Refusal::NotKept)?;
         if route == Route::UsageIngest && outcome.duplicates > 0 {
-            return Err(error(
-                StatusCode::CONFLICT,
-                "a summary of this event_id was counted before",
-            ));
+            return Err(Refusal::Known);
         }
         let counted = outcome.accepted + outcome.duplicates;
         let status = if counted == 0 && !outcome.refused.is_empty() {
@@ -176,18 +162,16 @@ impl Control {
     }
 
     /// The runtime that the query names, or the first.
-    fn runtime(&self, query: Option<&str>) -> Result<(Arc<str>, RuntimeId), Response<Payload>> {
-        let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        let name = pairs.filter(|(key, _)| *key == "runtime").map(|(_, value)| value).next();
-        let name = name.map(|value| {
+    fn runtime(&self, query: Option<&str>) -> Result<(Arc<str>, RuntimeId), Refusal> {
+        let mut pairs =
+            query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let name = pairs.find(|(key, _)| *key == "runtime").map(|(_, value)| {
             let value = value.replace('+', " ");
             percent_decode_str(&value).decode_utf8_lossy().into_owned()
         });
         self.intake.runtime(name.as_deref()).ok_or_else(|| {
             let known: Vec<_> = self.intake.runtimes.iter().map(|(name, _)| &**name).collect();
-            let known = known.join(", ");
-            let detail = format!("no runtime of that name is watched; there is {known}");
-            error(StatusCode::UNPROCESSABLE_ENTITY, &detail)
+            Refusal::UnknownRuntime { known: known.join(", ") }
         })
     }
 }
@@ -200,71 +184,37 @@ fn take(
     is_gzip: bool,
     shape: Shape,
     runtime: &(Arc<str>, RuntimeId),
-) -> Result<Outcome, Response<Payload>> {
+) -> Result<Outcome, Refusal> {
     let unpacked;
     let body = if is_gzip {
-        unpacked = room.unpack(held).map_err(|refusal| refused(&refusal))?;
+        unpacked = room.unpack(held)?;
         &unpacked.bytes
     } else {
         &held.bytes
     };
-    let bad =
-        |problem: &dyn std::error::Error| error(StatusCode::BAD_REQUEST, &problem.to_string());
     if route == Route::Events {
-        return intake.events(body, shape, runtime).map_err(|problem| match problem {
-            BodyError::TooMany(_) => error(StatusCode::PAYLOAD_TOO_LARGE, &problem.to_string()),
-            BodyError::Syntax(_) | BodyError::Empty => bad(&problem),
-        });
+        return Ok(intake.events(body, shape, runtime)?);
     }
-    intake.summary(body, runtime).map_err(|problem| match problem.field {
-        Some(_) => error(StatusCode::UNPROCESSABLE_ENTITY, &problem.to_string()),
-        None => bad(&problem),
-    })
+    Ok(intake.summary(body, runtime)?)
 }
 
 /// How the items stand in the body.
-fn shape(headers: &HeaderMap) -> Result<Shape, Response<Payload>> {
+fn shape(headers: &HeaderMap) -> Result<Shape, Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Shape::Json) };
     let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     match &*media.to_ascii_lowercase() {
         "application/json" => Ok(Shape::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Shape::Lines),
-        _ => Err(error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send Content-Type: application/json, or application/x-ndjson for an event a line",
-        )),
+        _ => Err(Refusal::MediaType),
     }
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Response<Payload>> {
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
     let coding = values.next().map(|value| value.to_str().unwrap_or_default().trim());
     match coding.map(str::to_ascii_lowercase).as_deref() {
         None | Some("" | "identity") => Ok(false),
         Some("gzip" | "x-gzip") if values.next().is_none() => Ok(true),
-        _ => Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Encoding: gzip, or none")),
+        _ => Err(Refusal::Coding),
     }
-}
-
-fn refused(refusal: &Refusal) -> Response<Payload> {
-    let status = match refusal {
-        Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
-        Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::Broken(_) | Refusal::NotGzip(_) => StatusCode::BAD_REQUEST,
-    };
-    let response = error(status, &refusal.to_string());
-    if *refusal == Refusal::Busy { come_again(response) } else { response }
-}
-
-fn not_kept() -> Response<Payload> {
-    come_again(error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the state cannot be written to the disk for now; send the same again, with its event_id",
-    ))
-}
-
-fn come_again(mut response: Response<Payload>) -> Response<Payload> {
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(COME_AGAIN));
-    response
 }

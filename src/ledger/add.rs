@@ -202,7 +202,7 @@ impl Ledger {
         let revived = chat.evicted && (chat.is_live() || chat.closed != closed);
         self.dirty.chats.insert(no);
         if revived {
-            self.revive(no);
+            self.revive(no, &Counters::default());
         }
         self.index_phase(no, was_live);
         self.credit(no, &Counters::default(), true, turned, now);

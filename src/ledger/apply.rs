@@ -158,7 +158,7 @@ impl Ledger {
         let turned = Turned { started: turned.started && !aligned, ..turned };
         let workflow = chat.workflow;
         if revived {
-            self.revive(no);
+            self.revive(no, &booked.published);
         }
         self.index_phase(no, was_live);
         let priced = snapshot.totals.cost.is_some();
@@ -223,6 +223,7 @@ impl Ledger {
         self.shown += usize::from(!folded);
         let chat_id: Arc<str> = identity.chat_id.into();
         self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
+        self.runtimes[index].sums.chats += 1;
         self.dirty.workflows.insert(workflow);
         self.dirty.users.insert(user);
         self.dirty.meta = true;
@@ -262,9 +263,14 @@ impl Ledger {
     }
 
     /// Gives an evicted chat that moves or lives again its series back, where there is room.
-    pub(super) fn revive(&mut self, no: u64) {
+    /// `uncredited` is what it has gained and is yet to be credited with.
+    pub(super) fn revive(&mut self, no: u64, uncredited: &Counters) {
         let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
         let Some(chat) = self.chats.get_mut(&no) else { return };
+        let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
+        sums.chats += 1;
+        sums.totals.add(chat.book.published());
+        sums.totals.remove(uncredited);
         chat.evicted = false;
         chat.folded |= !has_room;
         self.shown += usize::from(!chat.folded);
@@ -291,6 +297,8 @@ impl Ledger {
         } else {
             self.live.remove(&no);
         }
+        let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
+        sums.live = sums.live.saturating_add_signed(if live { 1 } else { -1 });
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
             workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
         }
@@ -312,7 +320,11 @@ impl Ledger {
         if gained.is_zero() && turned == Turned::default() {
             return;
         }
-        let silent = !self.runtimes[chat.runtime.0 as usize].is_met();
+        let runtime = &mut self.runtimes[chat.runtime.0 as usize];
+        if !chat.evicted {
+            runtime.sums.totals.add(gained);
+        }
+        let silent = !runtime.is_met();
         let births = &mut self.births;
         let mut birth = || if silent { 0 } else { births.born(now) };
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {

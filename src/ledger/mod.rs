@@ -46,7 +46,7 @@ pub use chat::{Chat, Phase};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use receive::Received;
 pub use record::{Entry, Kind, RestoreError};
-pub use runtimes::Runtime;
+pub use runtimes::{Runtime, Sums};
 pub use totals::{Outcome, Spending, User, Workflow};
 
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};

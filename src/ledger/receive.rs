@@ -51,10 +51,15 @@ impl Ledger {
     }
 
     /// Applies what a source said of its own accord.
-    pub fn receive_answer(&mut self, answer: Delivery<&Answer<'_>>, now: Instant) -> Received {
-        let outcome = self.note(answer.id, now);
+    pub fn receive_answer(
+        &mut self,
+        id: Option<EventId>,
+        answer: &Answer<'_>,
+        now: Instant,
+    ) -> Received {
+        let outcome = self.note(id, now);
         if outcome == Received::New {
-            self.hear(answer.content, 0, now);
+            self.hear(answer, 0, now);
         }
         self.settle_version();
         outcome

@@ -319,6 +319,10 @@ impl Ledger {
         let runtime = &mut self.runtimes[chat.runtime.0 as usize];
         runtime.chats.insert(std::sync::Arc::clone(&chat.chat_id), no);
         runtime.present += usize::from(chat.is_present());
+        if !chat.evicted {
+            runtime.sums.chats += 1;
+            runtime.sums.totals.add(chat.book.published());
+        }
         self.shown += usize::from(!chat.folded && !chat.evicted);
         self.chats.insert(no, chat);
         self.index_phase(no, false);

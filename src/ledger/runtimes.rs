@@ -56,6 +56,17 @@ impl Newcomers {
     }
 }
 
+/// Sums over chats, kept up to date so that nobody has to add them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// How many there are.
+    pub chats: usize,
+    /// How many of them live.
+    pub live: usize,
+    /// What they have counted.
+    pub totals: Counters,
+}
+
 /// One runtime.
 #[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,6 +99,9 @@ pub struct Runtime {
     expected: Vec<Source>,
     #[serde(skip)]
     since: Mono,
+    /// The sums of its chats that are not evicted.
+    #[serde(skip)]
+    pub sums: Sums,
     #[serde(skip)]
     pub(super) chats: HashMap<Arc<str>, u64>,
     /// Chats that stood in the last complete answer.
@@ -122,6 +136,7 @@ impl Runtime {
             up: None,
             expected: Vec::new(),
             since: Mono::default(),
+            sums: Sums::default(),
             chats: HashMap::new(),
             present: 0,
             changed: false,

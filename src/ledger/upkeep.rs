@@ -144,6 +144,9 @@ impl Ledger {
     /// since the runtime forgets nothing and would otherwise be counted again.
     fn evict(&mut self, no: u64) {
         if let Some(chat) = self.chats.get_mut(&no) {
+            let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
+            sums.chats -= 1;
+            sums.totals.remove(chat.book.published());
             chat.evicted = true;
             self.shown -= usize::from(!chat.folded);
             if let Some(key) = chat.ended_key.take() {

@@ -165,6 +165,14 @@ impl Counters {
         self.cost += other.cost;
     }
 
+    /// Takes away `other`, which was added before.
+    pub fn remove(&mut self, other: &Self) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        self.cost = self.cost.saturating_sub(other.cost);
+    }
+
     /// Raises each counter to at least `other`'s and returns by how much each rose.
     #[must_use]
     pub fn raise_to(&mut self, other: &Self) -> Counters {

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::reply::json as bytes;
-use crate::ledger::{Chat, Ledger, Phase, Runtime};
+use crate::ledger::{Chat, Ledger, Phase, Runtime, Sums};
 use crate::metrics::UserPolicy;
-use crate::model::{Count, Counters, Source, Timestamp};
+use crate::model::{Count, Source, Timestamp};
 
 /// One chat.
 #[derive(Serialize)]
@@ -30,6 +30,20 @@ struct ChatBody<'a> {
     status: &'static str,
 }
 
+/// All chats, written one by one.
+struct ChatsBody<'a> {
+    ledger: &'a Ledger,
+    users: &'a UserPolicy,
+    now: Timestamp,
+}
+
+impl Serialize for ChatsBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let chats = self.ledger.chats().filter(|chat| is_met(self.ledger, chat));
+        serializer.collect_seq(chats.map(|chat| chat_body(chat, self.users, self.now)))
+    }
+}
+
 #[derive(Serialize)]
 struct AggregateBody<'a> {
     active_chats: usize,
@@ -40,7 +54,7 @@ struct AggregateBody<'a> {
     total_prompt_tokens: u64,
     total_completion_tokens: u64,
     total_cost: f64,
-    chats: Vec<ChatBody<'a>>,
+    chats: ChatsBody<'a>,
 }
 
 #[derive(Serialize)]
@@ -63,29 +77,30 @@ struct HealthBody {
     timestamp: Option<String>,
 }
 
-/// Sums and all chats.
+/// Sums and all chats. The sums are there; only the chats cost time.
 pub(super) fn aggregate(ledger: &Ledger, users: &UserPolicy, now: Timestamp) -> Vec<u8> {
-    let mut sum = Counters::default();
-    for chat in shown(ledger) {
-        sum.add(chat.book.published());
+    let mut sum = Sums::default();
+    for runtime in ledger.runtimes().iter().filter(|runtime| runtime.is_met()) {
+        sum.chats += runtime.sums.chats;
+        sum.live += runtime.sums.live;
+        sum.totals.add(&runtime.sums.totals);
     }
-    let chats: Vec<_> = shown(ledger).map(|chat| chat_body(chat, users, now)).collect();
     bytes(&AggregateBody {
-        active_chats: shown(ledger).filter(|chat| chat.is_live()).count(),
-        tracked_chats: chats.len(),
-        total_agent_turns: sum.get(Count::Turns),
-        total_tool_calls: sum.get(Count::ToolCalls),
-        total_errors: sum.get(Count::Errors),
-        total_prompt_tokens: sum.get(Count::PromptTokens),
-        total_completion_tokens: sum.get(Count::CompletionTokens),
-        total_cost: sum.cost.as_f64(),
-        chats,
+        active_chats: sum.live,
+        tracked_chats: sum.chats,
+        total_agent_turns: sum.totals.get(Count::Turns),
+        total_tool_calls: sum.totals.get(Count::ToolCalls),
+        total_errors: sum.totals.get(Count::Errors),
+        total_prompt_tokens: sum.totals.get(Count::PromptTokens),
+        total_completion_tokens: sum.totals.get(Count::CompletionTokens),
+        total_cost: sum.totals.cost.as_f64(),
+        chats: ChatsBody { ledger, users, now },
     })
 }
 
 /// All chats.
 pub(super) fn chats(ledger: &Ledger, users: &UserPolicy, now: Timestamp) -> Vec<u8> {
-    bytes(&shown(ledger).map(|chat| chat_body(chat, users, now)).collect::<Vec<_>>())
+    bytes(&ChatsBody { ledger, users, now })
 }
 
 /// One chat, if it is tracked.
@@ -136,10 +151,6 @@ pub(super) fn is_ready(ledger: &Ledger) -> bool {
 /// Runtimes that are watched.
 pub(super) fn configured(ledger: &Ledger) -> impl Iterator<Item = &Runtime> {
     ledger.runtimes().iter().filter(|runtime| runtime.configured)
-}
-
-fn shown(ledger: &Ledger) -> impl Iterator<Item = &Chat> {
-    ledger.chats().filter(|chat| is_met(ledger, chat))
 }
 
 fn is_met(ledger: &Ledger, chat: &Chat) -> bool {

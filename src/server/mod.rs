@@ -35,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What both listeners answer, as OpenAPI 3.1.
+/// What both listeners answer, as `OpenAPI` 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// Who asks.
@@ -74,7 +74,7 @@ impl Admission {
     /// its connection.
     pub const SCRAPERS: Self = Self { connections: 512, silence: Duration::from_secs(90) };
     /// For those who push: many, and some of them only open connections.
-    pub const PUSHERS: Self = Self { connections: 2048, silence: Duration::from_secs(60) };
+    pub const PUSHERS: Self = Self { connections: 2048, silence: Duration::from_mins(1) };
 }
 
 /// Serves `handler` on `listener` until `stop` is true, then drains.

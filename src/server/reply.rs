@@ -60,6 +60,10 @@ pub fn respond(
 }
 
 /// A body as JSON.
+///
+/// # Panics
+///
+/// Where a map has keys that are no text; ours have none.
 pub fn json<T: Serialize>(body: &T) -> Vec<u8> {
     serde_json::to_vec(body).expect("structs of numbers and strings are always JSON")
 }
@@ -94,6 +98,10 @@ pub fn count(
 }
 
 /// Compresses a body that is worth it for a client that takes it.
+///
+/// # Panics
+///
+/// Never: writing to memory does not fail.
 pub fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));

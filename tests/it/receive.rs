@@ -15,6 +15,9 @@ const EVENTS: &str = "/api/v1/events";
 const INGEST: &str = "/usage/ingest";
 const DESK: [(&str, &str); 2] = [("app_id", "acme"), ("workflow_name", "Desk")];
 
+/// Headers, body, status, words of the answer.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
+
 /// An exporter that nobody but those who push tells anything.
 fn launch(state: &std::path::Path) -> Launch {
     Launch::new(state).runtime("app=")
@@ -167,7 +170,7 @@ fn what_cannot_be_taken_is_refused_in_words() {
     bomb.write_all(&vec![b' '; 40 << 20]).unwrap();
     let bomb = bomb.finish().unwrap();
     let millions = format!("[{}0]", "0,".repeat(3_000_000));
-    let cases: [(&[(&str, &str)], &[u8], u16, &str); 12] = [
+    let cases: [Case<'_>; 12] = [
         (&[json], b"{\"event\": \"agent_tu", 400, "not JSON: EOF"),
         (&[json], b"", 400, "empty"),
         (&[json], b"\xff\xfe{}", 400, "not JSON"),
@@ -349,7 +352,9 @@ fn idle_slow_and_vanishing_clients_keep_nobody_waiting() {
          content-length: 500\r\n\r\n{{\"event\":"
     );
     let mut slow: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
-    slow.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).unwrap());
+    for stream in &mut slow {
+        stream.write_all(head.as_bytes()).unwrap();
+    }
     // These go away in mid-body.
     drop(slow.split_off(10));
     assert_eq!(exporter.push(EVENTS, &start("c")).status, 202);

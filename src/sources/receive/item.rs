@@ -312,7 +312,7 @@ fn moment(raw: Option<&RawValue>, now: Instant) -> Result<(Timestamp, bool), Ite
         return Ok((now.wall, false));
     };
     let late = now.wall.0.saturating_sub(stated.0);
-    let is_off = late < -AHEAD || late > BEHIND;
+    let is_off = !(-AHEAD..=BEHIND).contains(&late);
     let at = if is_off || late < 0 { now.wall } else { stated };
     Ok((at, is_off))
 }

@@ -113,7 +113,7 @@ fn a_clock_far_off_gives_way_to_the_time_of_coming() {
     assert_eq!(at("1795312000.5"), (Timestamp(1_795_312_000_500_000), false));
     assert_eq!(at("1795312053"), (NOW.wall, false), "half a minute ahead");
     assert_eq!(at("1795312123"), (NOW.wall, true), "more than a minute ahead");
-    assert_eq!(at("\"2026-11-16T01:47:03Z\"").1, false, "six days late");
+    assert!(!at("\"2026-11-16T01:47:03Z\"").1, "six days late");
     assert_eq!(at("0"), (NOW.wall, true));
 }
 
