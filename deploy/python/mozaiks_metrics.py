@@ -153,7 +153,7 @@ def _number(value, name, most, mended):
         if fine and name.endswith("_tokens"):
             # Whole numbers stay exact; half a token is none.
             number = int(value)
-            fine = number == value
+            fine = number == value and number <= most
     except (TypeError, ValueError, OverflowError, ArithmeticError):
         fine = False
     if fine:
@@ -772,7 +772,9 @@ class PerformanceManager:
         token = self._read_token()
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._connection.request("POST", target, body, headers)
+        # Who refuses a body may answer before it is all there, and read no more.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.request("POST", target, body, headers)
         response = self._connection.getresponse()
         text = response.read(MAX_ANSWER_BYTES + 1)
         if response.will_close or len(text) > MAX_ANSWER_BYTES:
