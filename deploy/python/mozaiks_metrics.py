@@ -566,7 +566,8 @@ class PerformanceManager:
             self._counts["invalid"] += 1
         # The text of a foreign error may hold what was given; its kind does not.
         what = str(error) if isinstance(error, _Invalid) else type(error).__name__
-        self._warn(("invalid", name, what), "%s was called with what cannot be sent: %s", name, what)
+        kind = ("invalid", name, what)
+        self._warn(kind, "%s was called with what cannot be sent: %s", name, what)
 
     def _warn(self, kind, message, *args):
         """Logs the first of each kind of trouble. Not under the lock: handlers may record."""
@@ -756,9 +757,10 @@ class PerformanceManager:
             # http.client knows nothing of proxies, which must not see loopback.
             if scheme == "https":
                 context = ssl.create_default_context()
-                connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+                make = functools.partial(http.client.HTTPSConnection, context=context)
             else:
-                connection = http.client.HTTPConnection(host, port, timeout=timeout)
+                make = http.client.HTTPConnection
+            connection = make(host, port, timeout=timeout)
             connection.connect()
             self._connection = connection
         self._connection.sock.settimeout(timeout)

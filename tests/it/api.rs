@@ -1,4 +1,4 @@
-//! The OpenAPI document and the binary say the same.
+//! The document of the listeners and the binary say the same.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -231,7 +231,8 @@ def main():
             wrong.append(f"{address} serves another document")
     check_examples(DOCUMENT)
     # What is pushed first is there when it is asked for.
-    start = {"event": "workflow_start", "chat_id": "chat_abc123", "app_id": "a", "workflow_name": "w"}
+    start = {"event": "workflow_start", "app_id": "a", "workflow_name": "w"}
+    start["chat_id"] = "chat_abc123"
     expect(control, "/api/v1/events", JSON, json.dumps(start).encode(), 202)
     ask_as_documented({"metrics": metrics, "control": control})
     ask_for_trouble(metrics, control, guarded, token)

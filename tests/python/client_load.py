@@ -10,6 +10,7 @@ client's `stats()` as JSON, together with what was recorded.
 import asyncio
 import http.client
 import json
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -24,6 +25,22 @@ sys.path.insert(0, str(CLIENT))
 
 import mozaiks_metrics  # noqa: E402
 from mozaiks_metrics import PerformanceManager  # noqa: E402
+
+
+
+class Log(logging.Handler):
+    """What the client logs, for the caller to look at."""
+
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+LOG = Log()
+mozaiks_metrics.log.addHandler(LOG)
 
 # Longer than any wait of the caller.
 PATIENCE = 60
@@ -48,7 +65,7 @@ def say(word):
 def end(manager, turns, **more):
     """Delivers what is left, and tells the caller."""
     flushed = manager.flush(PATIENCE)
-    told = {"turns": turns, "tokens": tokens(turns), "flushed": flushed}
+    told = {"turns": turns, "tokens": tokens(turns), "flushed": flushed, "log": LOG.said}
     say(json.dumps({**told, **manager.stats(), **more}))
 
 

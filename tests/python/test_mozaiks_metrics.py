@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""The client alone, before a server that does what it is told. Against the exporter: client_load.py."""
+"""The client alone, before a server that does what it is told.
+
+Before the exporter it is tried by client_load.py.
+"""
 
 import ast
 import asyncio
@@ -283,7 +286,10 @@ class Delivery(Case):
         self.assertEqual((codings[0], "gzip" in codings), (None, True))
 
     def test_a_server_without_gzip_gets_it_plain(self):
-        refuse = lambda r: (415 if r["headers"]["content-encoding"] else 202, {}, taken(r)[2])  # noqa: E731
+        def refuse(request):
+            is_packed = request["headers"]["content-encoding"]
+            return status(415)(request) if is_packed else taken(request)
+
         self.server.script = [refuse] * 4
         manager = self.manager()
         for _ in range(200):
@@ -434,7 +440,8 @@ class Delivery(Case):
         env.update(MOZAIKS_EXPORTER_EVENTS_URL=self.server.url, PYTHONDONTWRITEBYTECODE="1")
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             env[name] = "http://127.0.0.1:9"
-        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, timeout=30)
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=env, capture_output=True, timeout=30)
         self.assertEqual(done.stdout, b"True\n", done.stderr)
 
     def test_many_threads_lose_nothing(self):
@@ -483,7 +490,8 @@ class Wrapping(Case):
         self.assertIs(wrap(manager, recorder), manager)
 
         async def work():
-            self.assertEqual(await manager.record_workflow_start("c", "a", "w", user_id="u"), "started")
+            started = await manager.record_workflow_start("c", "a", "w", user_id="u")
+            self.assertEqual(started, "started")
             turned = await manager.record_agent_turn("c", "x", 1.5, "m", prompt_tokens=5)
             self.assertEqual(turned, "turned")
             await manager.record_usage_delta("c", "x", "m", 7)
