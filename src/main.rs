@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -45,7 +46,20 @@ fn say_usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
 }
 
+/// Lets us have as many descriptors as we may: connections that do nothing need one each. That many are
+/// enough for both listeners and all that is followed.
+fn raise_file_limit() {
+    const ENOUGH: u64 = 16_384;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if limit.current.is_some_and(|current| current < wanted) {
+        // Where it is refused, connections wait for each other.
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).ok();
+    }
+}
+
 fn run_serve(args: &ServeArgs) -> ExitCode {
+    raise_file_limit();
     let config = match Config::load(args) {
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),

@@ -17,6 +17,8 @@ mod examples;
 mod oracle;
 #[path = "ledger/play.rs"]
 mod play;
+#[path = "ledger/receive.rs"]
+mod receive;
 #[path = "ledger/scrapers.rs"]
 mod scrapers;
 #[path = "ledger/world.rs"]

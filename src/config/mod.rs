@@ -34,6 +34,8 @@ const AG2_LINE: usize = 16 << 20;
 /// How fast a backlog is read if nothing is said: 500 MiB in a quarter of a minute, at a share of a
 /// core that the runtime does not miss.
 const MAX_RATE: u64 = 32 << 20;
+/// How long a runtime that nobody named is waited for before what else is heard is shown.
+const GRACE_OF_A_GUESS: Duration = Duration::from_secs(5);
 /// The smallest budget: a chat, a workflow and a user are always shown.
 const SMALLEST_BUDGET: u64 = 100;
 
@@ -192,6 +194,8 @@ impl Config {
         };
         let (mut runtimes, runtime_is_default) = runtimes::load(args, file.runtimes, &polling)?;
         runtimes::follow(&mut runtimes, args, &file.logs.paths, &file.ag2.paths)?;
+        let is_mere_guess = runtime_is_default
+            && runtimes.iter().all(|runtime| runtime.logs.is_empty() && runtime.ag2.is_empty());
         let longest_poll = runtimes.iter().filter_map(|r| r.polling.as_ref()).map(|p| p.interval);
         let longest_poll = longest_poll.max().unwrap_or_default();
         let max_series =
@@ -207,6 +211,7 @@ impl Config {
         let ledger = Settings {
             retention: either(args.retention, file.chat.retention, defaults.retention),
             lost_after: either(args.lost_after, file.chat.lost_after, defaults.lost_after),
+            grace: if is_mere_guess { GRACE_OF_A_GUESS } else { defaults.grace },
             abandoned_after: either(
                 args.abandoned_after,
                 file.chat.abandoned_after,

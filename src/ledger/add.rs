@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::book::{Begun, Life, rank};
 use super::breakdown::{Addition, Dimension, Names, is_nothing};
 use super::chat::{Chat, Phase, Told as Stage, Turned};
 use super::histogram::{CALL_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
@@ -176,14 +177,16 @@ impl Ledger {
         let was_live = chat.is_live() && !chat.book.lives().is_empty();
         let (phase, closed) = (chat.phase, chat.closed);
         let key = LifeKey { source: *source, runtime: chat.runtime, started_at: then.wall };
-        let speaks = chat.book.latest().is_none_or(|life| life.key.source == *source);
+        let outranks = |life: &Life| rank(life.key.source) <= rank(*source);
+        let speaks = chat.book.latest().is_none_or(outranks);
         let is_start = matches!(event.what, What::Started);
         let is_end = matches!(event.what, What::Ended | What::Aborted);
         // Who pushes events says of each start that it is one; a log may say it twice.
         let is_pushed = *source == Source::Receive;
         let mut turned = Turned::default();
         if speaks {
-            let new_life = chat.book.begin(key, is_pushed && is_start);
+            let begun = chat.book.begin(key, is_pushed && is_start);
+            let new_life = begun != Begun::Before;
             let previous_end = chat.book.latest().and_then(|life| life.ended_at);
             if let (true, Some(life)) = (is_end, chat.book.latest_mut()) {
                 life.ended_at = Some(then.wall);
@@ -193,6 +196,7 @@ impl Ledger {
             chat.moved = chat.moved.max(then.mono);
             turned = chat.settle(Stage { new_life, moved, previous_end }, then);
             turned.started &= is_start || is_pushed;
+            turned.started |= begun == Begun::Anew;
         } else if chat.phase == Phase::Ended && goes_on(chat, then.wall) {
             chat.phase = Phase::Live;
         }

@@ -107,6 +107,17 @@ pub struct Booked {
     pub too_old: bool,
 }
 
+/// Whether something that happened began a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// No: it belongs to one that began before.
+    Before,
+    /// The first that the source tells of.
+    First,
+    /// Another one, after the end of the last.
+    Anew,
+}
+
 /// All accounts of one chat.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Book {
@@ -222,27 +233,28 @@ impl Book {
         &mut self.accounts[index].1
     }
 
-    /// Opens a life of which only its beginning is told, not its counters. Returns whether it is
-    /// new: a source that tells of what happens has one life of each chat, and another one when it
-    /// says that the chat starts `anew` after its end.
-    pub fn begin(&mut self, key: LifeKey, anew: bool) -> bool {
+    /// Opens a life of which only its beginning is told, not its counters. A source that tells of
+    /// what happens has one life of each chat, and another one when it says that the chat starts
+    /// `anew` after its end.
+    pub(super) fn begin(&mut self, key: LifeKey, anew: bool) -> Begun {
         let last = self.lives.iter().filter(|life| life.key.source == key.source);
         let last = last.max_by_key(|life| life.key.started_at);
-        let is_new = last.is_none_or(|life| {
-            let is_over = life.ended_at.is_some_and(|end| end < key.started_at);
-            anew && is_over
+        let begun = match last {
+            None => Begun::First,
+            Some(life) if anew && life.ended_at.is_some_and(|end| end < key.started_at) => {
+                Begun::Anew
+            }
+            Some(_) => return Begun::Before,
+        };
+        self.admit(Life {
+            key,
+            marks: Counters::default(),
+            ended_at: None,
+            process: None,
+            end_counted: false,
+            unstated: 0,
         });
-        if is_new {
-            self.admit(Life {
-                key,
-                marks: Counters::default(),
-                ended_at: None,
-                process: None,
-                end_counted: false,
-                unstated: 0,
-            });
-        }
-        is_new
+        begun
     }
 
     fn admit(&mut self, life: Life) {
@@ -260,18 +272,22 @@ impl Book {
     }
 }
 
-/// Orders lives by how well they speak for their chat. The runtime knows of each chat whether it
-/// ended, and so does who pushes events; the others may never say.
+/// Orders lives by how well they speak for their chat.
 fn authority(life: &Life) -> (u8, Timestamp) {
-    let witness = match life.key.source {
+    (rank(life.key.source), life.key.started_at)
+}
+
+/// How well a source knows whether a chat lives. The runtime knows of each chat whether it ended, and so
+/// does who pushes events; the others may never say.
+pub(super) fn rank(source: Source) -> u8 {
+    match source {
         Source::Scrape => 5,
         Source::Receive => 4,
         Source::Mongodb => 3,
         Source::Logs => 2,
         Source::UsageIngest => 1,
         Source::Ag2 => 0,
-    };
-    (witness, life.key.started_at)
+    }
 }
 
 /// Whether a stated counter is below its mark.

@@ -18,6 +18,7 @@ mod formats;
 mod kill;
 mod lifecycle;
 mod logging;
+mod once;
 mod receive;
 mod redact;
 mod replay;

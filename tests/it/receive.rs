@@ -367,6 +367,35 @@ fn idle_slow_and_vanishing_clients_keep_nobody_waiting() {
 }
 
 #[test]
+fn who_comes_while_too_much_is_held_is_told_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let exporter = launch(dir.path()).start();
+    let size = 8 << 20;
+    let head = format!(
+        "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {size}\r\n\r\n"
+    );
+    let body = vec![b' '; size - 1];
+    // None of them is complete, and together they fill what may be held.
+    let mut large: Vec<_> = (0..9)
+        .map(|_| {
+            let mut stream = TcpStream::connect(exporter.control()).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            // The one that is too much is refused before it is all sent.
+            drop(stream.write_all(&body));
+            stream
+        })
+        .collect();
+    let refused = exporter.push(EVENTS, &start("c"));
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
+    drop(large.split_off(4));
+    eventually("there is room again", || match exporter.push(EVENTS, &start("c")).status {
+        202 => Ok(()),
+        status => Err(status.to_string()),
+    });
+}
+
+#[test]
 fn names_without_end_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = launch(dir.path()).flag("--chat.max-series", "4000").start();
