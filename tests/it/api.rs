@@ -33,6 +33,7 @@ fn each_path_of_the_listeners_is_in_the_document_and_no_other() {
     let document = document();
     let documented: BTreeSet<&str> =
         document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut known = BTreeSet::new();
     for file in ["server/routes.rs", "control/routes.rs"] {
