@@ -8,20 +8,23 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::cli::Users;
-use crate::config::{Config, ControlConfig, Polling, RuntimeConfig};
+use crate::config::{Config, ControlConfig, FlushConfig, MongodbConfig, Polling, RuntimeConfig};
 use crate::control::{self, Access, Control};
+use crate::flush::Flush;
 use crate::ledger::{Ledger, Settings};
 use crate::logging::timed;
 use crate::metrics::{Show, UserPolicy};
 use crate::model::{Clock, Instant, NameRule, RuntimeId, Source};
+use crate::mongo::{Mongo, MongoError};
 use crate::server::{Admission, Site, serve};
 use crate::sources::ag2::Ag2;
 use crate::sources::follow::{Desk, Laggards};
 use crate::sources::logs::Logs;
+use crate::sources::mongodb::{self, Stored};
 use crate::sources::scrape::{Client, Scrape, trust};
 use crate::sources::{Intake, runner};
 use crate::store::{DirError, Keeper, Shared, StoreFile};
@@ -34,6 +37,8 @@ const SLOW_OPENING: Duration = Duration::from_secs(2);
 /// How long polls wait for the followers to catch up. The log tells of turns one by one, so it
 /// should be the first to tell of them.
 const LOGS_FIRST: Duration = Duration::from_secs(10);
+/// How often it is asked whether the routes were polled once.
+const ASK: Duration = Duration::from_millis(50);
 /// Its length: that of the hash, as RFC 2104 advises.
 const USER_KEY_BYTES: usize = 32;
 
@@ -54,6 +59,9 @@ pub enum StartError {
     /// The state directory must not be used.
     #[error("--state-dir")]
     State(#[from] DirError),
+    /// The database cannot be used.
+    #[error("--mongodb.uri")]
+    Mongodb(#[from] MongoError),
     /// Signals cannot be listened to.
     #[error("cannot listen to signals")]
     Signals(#[source] io::Error),
@@ -69,6 +77,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     file: Option<StoreFile>,
     show: Show,
+    mongo: Option<Arc<Mongo>>,
 }
 
 impl App {
@@ -85,6 +94,10 @@ impl App {
             }
             None => None,
         };
+        let reach = |mongodb: &MongodbConfig| {
+            Mongo::new(mongodb.uri.clone(), &mongodb.database).map(Arc::new)
+        };
+        let mongo = config.mongodb.as_ref().map(reach).transpose()?;
         let telemetry = Arc::new(Telemetry::default());
         let now = clock.now();
         let (ledger, file) =
@@ -93,7 +106,7 @@ impl App {
         let users = user_policy(config.users, &listeners, durable_dir);
         let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self { config, listeners, control, shared, telemetry, file, show })
+        Ok(Self { config, listeners, control, shared, telemetry, file, show, mongo })
     }
 
     /// The bound addresses.
@@ -103,7 +116,7 @@ impl App {
 
     /// Runs until `stop` is true; returns when everything is drained and kept.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { config, listeners, control, shared, telemetry, file, show } = self;
+        let Self { mut config, listeners, control, shared, telemetry, file, show, mongo } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
@@ -113,8 +126,9 @@ impl App {
         let now = shared.clock().now();
         let laggards = Laggards::default();
         let mut watched = Vec::new();
-        for runtime in config.runtimes {
-            let sources = expected(&runtime);
+        for runtime in std::mem::take(&mut config.runtimes) {
+            let mongodb = config.mongodb.as_ref().filter(|m| m.runtime == runtime.name);
+            let sources = expected(&runtime, mongodb);
             let id = shared.lock().watch(&runtime.name, &sources, now);
             watched.push((Arc::clone(&runtime.name), id));
             let who = (Arc::clone(&runtime.name), id);
@@ -135,6 +149,15 @@ impl App {
                     let ag2 = Ag2::open(Arc::clone(&desk), path, options, config.names);
                     tasks.spawn(ag2.run(stop.clone()));
                 }
+            }
+            if let (Some(mongodb), Some(mongo)) = (mongodb, &mongo) {
+                let servers = mongo.servers();
+                info!(runtime = &*runtime.name, servers, "reading chats in MongoDB");
+                let settings = reading(mongodb, &config);
+                let source = Stored::new(who.0.clone(), id, mongo, settings, intake.clone());
+                let polled = runtime.polling.is_some().then(|| (Arc::clone(&shared), id));
+                let (laggards, interval) = (laggards.clone(), mongodb.poll_interval);
+                tasks.spawn(read_stored(source, interval, laggards, polled, stop.clone()));
             }
             if let Some(polling) = runtime.polling {
                 let guess =
@@ -171,6 +194,10 @@ impl App {
             let stop = stop.clone();
             tasks.spawn(serve(listener, Arc::new(control), Admission::PUSHERS, stop));
         }
+        let flush = config.mongodb.and_then(|mongodb| mongodb.flush);
+        if let (Some(mongo), Some(flush)) = (mongo, flush) {
+            store_in(mongo, flush, &shared, &telemetry, &mut tasks, &stop);
+        }
         let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
@@ -202,16 +229,66 @@ async fn bind(flag: &'static str, address: &str) -> Result<TcpListener, StartErr
     bound.map_err(|source| StartError::Bind { flag, address: address.to_owned(), source })
 }
 
+/// Writes pushed chats to the database.
+fn store_in(
+    mongo: Arc<Mongo>,
+    flush: FlushConfig,
+    shared: &Arc<Shared>,
+    telemetry: &Arc<Telemetry>,
+    tasks: &mut JoinSet<()>,
+    stop: &watch::Receiver<bool>,
+) {
+    let (servers, database) = (mongo.servers(), mongo.database_name());
+    info!(servers, database, "pushed chats are written to MongoDB");
+    let (shared, telemetry) = (Arc::clone(shared), Arc::clone(telemetry));
+    let flush = Flush::new(mongo, shared, telemetry, flush.places, flush.interval);
+    tasks.spawn(flush.run(stop.clone()));
+}
+
 /// The sources that tell of a runtime.
-fn expected(runtime: &RuntimeConfig) -> Vec<Source> {
+fn expected(runtime: &RuntimeConfig, mongodb: Option<&MongodbConfig>) -> Vec<Source> {
     [
         (Source::Scrape, runtime.polling.is_some()),
         (Source::Logs, !runtime.logs.is_empty()),
         (Source::Ag2, !runtime.ag2.is_empty()),
+        (Source::Mongodb, mongodb.is_some()),
     ]
     .into_iter()
     .filter_map(|(source, wanted)| wanted.then_some(source))
     .collect()
+}
+
+/// Reads a database, once those who count turns had their word: it knows messages alone. `polled` is
+/// the runtime whose routes are polled, if they are.
+async fn read_stored(
+    source: Stored,
+    interval: Duration,
+    laggards: Laggards,
+    polled: Option<(Arc<Shared>, RuntimeId)>,
+    stop: watch::Receiver<bool>,
+) {
+    let others = async {
+        laggards.caught_up().await;
+        if let Some((shared, id)) = polled {
+            // Answered or not.
+            while shared.lock().runtime(id).is_some_and(|runtime| runtime.up.is_none()) {
+                sleep(ASK).await;
+            }
+        }
+    };
+    timeout(LOGS_FIRST, others).await.ok();
+    runner::run(source, interval, stop).await;
+}
+
+/// How the database is read.
+fn reading(mongodb: &MongodbConfig, config: &Config) -> mongodb::Settings {
+    mongodb::Settings {
+        collections: mongodb.collections.clone(),
+        past: config.ledger.retention,
+        create_index: mongodb.create_index,
+        introduced_only: mongodb.introduced_only,
+        names: config.names,
+    }
 }
 
 fn scrape(

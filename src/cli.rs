@@ -189,6 +189,90 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub ag2_path: Vec<PathBuf>,
+    /// MongoDB that holds the chats of a runtime, as URI or NAME=URI, where NAME is the runtime;
+    /// empty for none [default: `MONGO_URI`]
+    #[arg(
+        long = "mongodb.uri",
+        value_name = "[NAME=]URI",
+        env = "MOZAIKS_EXPORTER_MONGODB_URI",
+        hide_env_values = true
+    )]
+    pub mongodb_uri: Option<Secret>,
+    /// File with the URI; read again when its credentials are refused
+    #[arg(
+        long = "mongodb.uri-file",
+        value_name = "[NAME=]FILE",
+        env = "MOZAIKS_EXPORTER_MONGODB_URI_FILE"
+    )]
+    pub mongodb_uri_file: Option<PathBuf>,
+    /// Database of the runtime, whatever the URI says [default: `MozaiksAI`]
+    #[arg(
+        long = "mongodb.database",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_DATABASE"
+    )]
+    pub mongodb_database: Option<String>,
+    /// Time from one poll of MongoDB to the next [default: 15s]
+    #[arg(
+        long = "mongodb.poll-interval",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_MONGODB_POLL_INTERVAL"
+    )]
+    pub mongodb_poll_interval: Option<humantime::Duration>,
+    /// Collections that hold chats [default: `ChatSessions`, `GeneralChatSessions`,
+    /// `chat_sessions`]
+    #[arg(
+        long = "mongodb.collections",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_COLLECTIONS",
+        value_delimiter = ','
+    )]
+    pub mongodb_collections: Vec<String>,
+    /// Which chats are read: all, or those that another source has introduced, as beside one
+    /// runtime of a cluster with one database [default: all]
+    #[arg(long = "mongodb.chats", value_enum, env = "MOZAIKS_EXPORTER_MONGODB_CHATS")]
+    pub mongodb_chats: Option<Chats>,
+    /// Whether an index on `last_updated_at` is made where there is none [default: false]
+    #[arg(
+        long = "mongodb.create-index",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        env = "MOZAIKS_EXPORTER_MONGODB_CREATE_INDEX",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub mongodb_create_index: Option<bool>,
+    /// How often the state of pushed chats is written to MongoDB, beside when they end; 0s for never
+    /// [default: 60s]
+    #[arg(
+        long = "mongodb.flush-interval",
+        value_name = "DURATION",
+        env = "MOZAIKS_EXPORTER_MONGODB_FLUSH_INTERVAL"
+    )]
+    pub mongodb_flush_interval: Option<humantime::Duration>,
+    /// Collection that pushed chats are written to, one document a chat [default: `chat_sessions`]
+    #[arg(
+        long = "mongodb.sessions-collection",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_SESSIONS_COLLECTION"
+    )]
+    pub mongodb_sessions_collection: Option<String>,
+    /// Collections that their stats are written to [default: `workflow_stats_{app}_{workflow}`]
+    #[arg(
+        long = "mongodb.stats-collection",
+        value_name = "NAME",
+        env = "MOZAIKS_EXPORTER_MONGODB_STATS_COLLECTION"
+    )]
+    pub mongodb_stats_collection: Option<String>,
+    /// Whether documents of these collections that somebody else wrote are written over [default:
+    /// false]
+    #[arg(
+        long = "mongodb.own",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        env = "MOZAIKS_EXPORTER_MONGODB_OWN"
+    )]
+    pub mongodb_own: Option<bool>,
     /// How long an ended chat keeps its series [default: 24h]
     #[arg(
         long = "chat.retention",
@@ -254,6 +338,35 @@ pub struct ServeArgs {
     pub log_format: Option<LogFormat>,
 }
 
+/// A text that is not shown by whoever shows the flags.
+#[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps it to itself.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
 /// How user ids are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -264,6 +377,16 @@ pub enum Users {
     Hash,
     /// Not at all.
     None,
+}
+
+/// Which chats are read from MongoDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chats {
+    /// All.
+    All,
+    /// Those that another source has introduced.
+    Known,
 }
 
 /// What a failed tool call counts as.

@@ -16,9 +16,11 @@
 //! | room | a line of code belongs here if it |
 //! |---|---|
 //! | [`model`] | names a quantity, a unit, a clock or a fact that several rooms share |
+//! | [`mongo`] | knows how a MongoDB is reached, whoever asks it |
 //! | [`sources`] | parses something foreign, waits for it, retries it |
 //! | [`ledger`] | adds up, forgets, decides between witnesses; no I/O, no clock, no async |
 //! | [`store`] | brings the ledger to the disk and back |
+//! | [`flush`] | writes the state of chats to the shared store |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
 //! | [`server`] | knows HTTP as a server, and answers who reads |
 //! | [`control`] | takes in what is pushed |
@@ -35,10 +37,12 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod flush;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod model;
+pub mod mongo;
 pub mod redact;
 pub mod server;
 pub mod sources;

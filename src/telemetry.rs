@@ -36,6 +36,31 @@ pub struct Target {
     pub stated: Option<(Counters, Counters)>,
 }
 
+/// What is known of a database that is read for one runtime.
+#[derive(Debug, Clone, Default)]
+pub struct Database {
+    /// Polls, answered or not.
+    pub polls: u64,
+    /// Failed questions by reason. Every reason is present from the start.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Documents by what became of them. Every result is present from the start.
+    pub documents: BTreeMap<&'static str, u64>,
+    /// Documents that could not be understood, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// How long polls took.
+    pub durations: Histogram,
+    /// Wall clock at the last poll that was answered.
+    pub last_success: Option<Timestamp>,
+    /// Seconds from one poll to the next, as things are.
+    pub interval_seconds: f64,
+    /// How much of the past is still to be read, in seconds.
+    pub behind_seconds: f64,
+    /// Whether the collections that are there can be read in the order of their changes.
+    pub indexed: BTreeMap<String, bool>,
+    /// Whether the server counts messages of agents, once it was asked.
+    pub counts_messages: Option<bool>,
+}
+
 /// What is known of a follower of files: one source of one runtime.
 #[derive(Debug, Clone, Default)]
 pub struct Follower {
@@ -114,6 +139,21 @@ pub struct Answers {
     pub series: u64,
 }
 
+/// What is known of the flush to MongoDB.
+#[derive(Debug, Clone, Default)]
+pub struct FlushNumbers {
+    /// Flushes that wrote all that was owed.
+    pub successes: u64,
+    /// Flushes that failed, by reason. Every reason is present from the start.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Documents by what became of them. Every result is present from the start.
+    pub documents: BTreeMap<&'static str, u64>,
+    /// How long flushes took.
+    pub durations: Histogram,
+    /// Wall clock at the end of the last flush that wrote all that was owed.
+    pub last_success: Option<Timestamp>,
+}
+
 /// What is known of what was pushed.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
@@ -132,12 +172,16 @@ pub struct Events {
 pub struct Numbers {
     /// Polled runtimes by name.
     pub targets: BTreeMap<String, Target>,
+    /// Databases by name of their runtime.
+    pub databases: BTreeMap<String, Database>,
     /// Followers by name of their runtime and source.
     pub followers: BTreeMap<(String, &'static str), Follower>,
     /// What was pushed.
     pub events: Events,
     /// The state store.
     pub store: StoreNumbers,
+    /// The flush to MongoDB, if there is one.
+    pub flush: Option<FlushNumbers>,
     /// The listeners.
     pub answers: Answers,
 }
@@ -157,6 +201,11 @@ impl Telemetry {
     /// Counts something about a target.
     pub fn target(&self, name: &str, count: impl FnOnce(&mut Target)) {
         count(self.lock().targets.entry(name.to_owned()).or_default());
+    }
+
+    /// Counts something about a database.
+    pub fn database(&self, runtime: &str, count: impl FnOnce(&mut Database)) {
+        count(self.lock().databases.entry(runtime.to_owned()).or_default());
     }
 
     /// Counts something about a follower.

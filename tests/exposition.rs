@@ -41,6 +41,8 @@ fn chat(
         user_id: Cow::Borrowed(names[3]),
         started_at: Some(at(begun).wall),
         ended_at: ended.map(|ended| at(ended).wall),
+        failed: false,
+        updated_at: None,
         totals: Stated { counts: counts.map(Some), cost: Some(Usd::from_f64(cost).unwrap()) },
         last_turn_seconds: (counts[0] > 0).then_some(2.5),
     }
@@ -49,8 +51,17 @@ fn chat(
 fn answer(runtime: RuntimeId, now: Instant, chats: Vec<ChatSnapshot<'_>>) -> Answer<'_> {
     let process = Some(at(-100).wall);
     let (source, runtime_clock) = (Source::Scrape, now.wall);
-    let unreadable = Vec::new();
-    Answer { source, runtime, process, runtime_clock, complete: true, chats, unreadable }
+    Answer {
+        source,
+        runtime,
+        process,
+        runtime_clock,
+        complete: true,
+        more: false,
+        chats,
+        unreadable: Vec::new(),
+        bookmarks: Vec::new(),
+    }
 }
 
 fn show() -> Show {
@@ -391,6 +402,20 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
     let follower = numbers.followers.entry(("main".into(), "logs")).or_default();
     follower.lines.insert("event", 1);
     follower.rows.insert("event", 1);
+    let database = numbers.databases.entry("main".into()).or_default();
+    database.failures.insert("connect", 1);
+    database.documents.insert("told", 1);
+    database.rejected.insert("negative", 1);
+    database.last_success = Some(now.wall);
+    database.indexed.insert("ChatSessions".into(), true);
+    database.counts_messages = Some(true);
+    let flush = mozaiks_exporter::telemetry::FlushNumbers {
+        failures: BTreeMap::from([("connect", 1)]),
+        documents: BTreeMap::from([("written", 1)]),
+        last_success: Some(now.wall),
+        ..Default::default()
+    };
+    numbers.flush = Some(flush);
     numbers.events.rejected.insert("negative", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();

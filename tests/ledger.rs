@@ -15,12 +15,16 @@ mod events;
 mod examples;
 #[path = "ledger/oracle.rs"]
 mod oracle;
+#[path = "ledger/owed.rs"]
+mod owed;
 #[path = "ledger/play.rs"]
 mod play;
 #[path = "ledger/receive.rs"]
 mod receive;
 #[path = "ledger/scrapers.rs"]
 mod scrapers;
+#[path = "ledger/stored.rs"]
+mod stored;
 #[path = "ledger/world.rs"]
 mod world;
 
@@ -246,7 +250,7 @@ fn workflows_are_the_sum_of_their_chats(play: &Play) {
         assert_eq!(lost, chats().map(|chat| chat.lost).sum::<u64>(), "{names:?}");
         let sessions = chats().map(|chat| chat.sessions).sum::<u64>();
         assert_eq!(row.sessions.count(), sessions, "{names:?}");
-        let turns: u128 = chats().map(|chat| chat.polled_turns).sum();
+        let turns: u128 = chats().map(|chat| chat.turns).sum();
         let seen_or_not = row.turns.count() + row.turns_unobserved;
         assert_eq!(u128::from(seen_or_not), turns, "{names:?}");
     }

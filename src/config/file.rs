@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
-use crate::cli::{Backlog, FailedToolCalls, LogFormat, Users};
+use crate::cli::{Backlog, Chats, FailedToolCalls, LogFormat, Secret, Users};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,6 +20,7 @@ pub(super) struct FileConfig {
     pub(super) runtimes: Vec<FileRuntime>,
     pub(super) logs: FileLogs,
     pub(super) ag2: FileAg2,
+    pub(super) mongodb: FileMongodb,
     pub(super) chat: FileChat,
     pub(super) label: FileLabel,
     pub(super) users: Option<Users>,
@@ -129,6 +130,24 @@ pub(super) struct FileLogs {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileAg2 {
     pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileMongodb {
+    pub(super) uri: Option<Secret>,
+    pub(super) uri_file: Option<PathBuf>,
+    pub(super) database: Option<String>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) poll_interval: Option<humantime::Duration>,
+    pub(super) collections: Vec<String>,
+    pub(super) chats: Option<Chats>,
+    pub(super) create_index: Option<bool>,
+    #[serde(deserialize_with = "from_text")]
+    pub(super) flush_interval: Option<humantime::Duration>,
+    pub(super) sessions_collection: Option<String>,
+    pub(super) stats_collection: Option<String>,
+    pub(super) own: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

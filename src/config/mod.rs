@@ -1,6 +1,7 @@
 //! From flags, environment and file to a configuration that has been looked through.
 
 mod file;
+mod mongodb;
 mod runtimes;
 
 use std::io;
@@ -15,6 +16,7 @@ use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
 use file::{FileConfig, FileControl, FilePolling, FileReceive, OneOrMany};
+pub use mongodb::{FlushConfig, MongodbConfig, MongodbError};
 pub use runtimes::{Polling, RuntimeConfig};
 
 /// Where metrics are served if nothing is said.
@@ -67,6 +69,9 @@ pub enum ConfigError {
     /// A path of logs that is none.
     #[error("--logs.path")]
     Pattern(#[from] PatternError),
+    /// The database cannot be used as it is said.
+    #[error(transparent)]
+    Mongodb(#[from] MongodbError),
     /// A runtime without an address and without a name.
     #[error("a runtime without a URL needs a name: --runtime.url NAME=, or `name:` in the file")]
     Nameless,
@@ -109,6 +114,8 @@ pub struct Config {
     pub runtimes: Vec<RuntimeConfig>,
     /// Whether nobody said what to watch.
     pub runtime_is_default: bool,
+    /// The database that holds the chats, if there is one.
+    pub mongodb: Option<MongodbConfig>,
     /// How log files are followed.
     pub following: Following,
     /// Where the exporter's own log goes: never to be followed.
@@ -194,7 +201,9 @@ impl Config {
         };
         let (mut runtimes, runtime_is_default) = runtimes::load(args, file.runtimes, &polling)?;
         runtimes::follow(&mut runtimes, args, &file.logs.paths, &file.ag2.paths)?;
+        let mongodb = mongodb::load(args, file.mongodb, &runtimes)?;
         let is_mere_guess = runtime_is_default
+            && mongodb.is_none()
             && runtimes.iter().all(|runtime| runtime.logs.is_empty() && runtime.ag2.is_empty());
         let longest_poll = runtimes.iter().filter_map(|r| r.polling.as_ref()).map(|p| p.interval);
         let longest_poll = longest_poll.max().unwrap_or_default();
@@ -212,6 +221,7 @@ impl Config {
             retention: either(args.retention, file.chat.retention, defaults.retention),
             lost_after: either(args.lost_after, file.chat.lost_after, defaults.lost_after),
             grace: if is_mere_guess { GRACE_OF_A_GUESS } else { defaults.grace },
+            shared_store: mongodb.as_ref().is_some_and(|mongodb| mongodb.flush.is_some()),
             abandoned_after: either(
                 args.abandoned_after,
                 file.chat.abandoned_after,
@@ -257,6 +267,7 @@ impl Config {
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
             runtimes,
             runtime_is_default,
+            mongodb,
             following: Following {
                 backlog: args.logs_backlog.or(file.logs.backlog).unwrap_or(Backlog::Read),
                 max_line_bytes: bytes(args.logs_max_line.or(file.logs.max_line), MAX_LINE),

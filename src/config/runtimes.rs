@@ -20,7 +20,7 @@ const RUNTIME_URL: &str = "http://127.0.0.1:8000";
 /// Holds the token where no file is named.
 const TOKEN_VARIABLE: &str = "MOZAIKS_EXPORTER_RUNTIME_TOKEN";
 /// The longest interval and timeout of polls.
-const LONGEST_SPAN: Duration = Duration::from_hours(24);
+pub(super) const LONGEST_SPAN: Duration = Duration::from_hours(24);
 /// Where the runtime writes its logs; the runtime's own variable.
 const LOGS_VARIABLE: &str = "LOGS_BASE_DIR";
 /// Where AG2 writes its log; the runtime's own variables.

@@ -121,8 +121,10 @@ impl Intake {
             process: None,
             runtime_clock: now.wall,
             complete: false,
+            more: false,
             chats: vec![snapshot],
             unreadable: Vec::new(),
+            bookmarks: Vec::new(),
         };
         let (received, version) = {
             let mut ledger = self.ledger.lock();

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Simulation, serve};
 use crate::app::{App, StartError};
-use crate::cli::{DemoArgs, ServeArgs};
+use crate::cli::{DemoArgs, Secret, ServeArgs};
 use crate::config::{Config, ConfigError, LISTEN_ADDRESS};
 use crate::model::{Clock as _, SystemClock};
 
@@ -41,6 +41,8 @@ pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), Dem
     let flags = |address: String| ServeArgs {
         listen_address: vec![address],
         control_address: Some(String::new()),
+        // Of a real runtime that this environment belongs to.
+        mongodb_uri: Some(Secret::default()),
         runtime_url: vec![format!("demo=http://{runtime}")],
         poll_interval: Some(POLL_INTERVAL.into()),
         lost_after: Some(LOST_AFTER.into()),

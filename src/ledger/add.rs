@@ -29,6 +29,9 @@ impl Ledger {
         let Some(chat) = self.chats.get_mut(&no) else { return };
         let (id, workflow) = (chat.runtime, chat.workflow);
         let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
+        if *source == Source::Receive && !std::mem::replace(&mut chat.pushed, true) {
+            self.dirty.chats.insert(no);
+        }
         let is_log = *source == Source::Logs;
         if is_log && is_bare_turn(&event.what) && runtime.expects(Source::Scrape) {
             return;
@@ -194,7 +197,7 @@ impl Ledger {
             let moved = !new_life && !is_end && goes_on(chat, then.wall);
             chat.last_update = chat.last_update.max(then.wall);
             chat.moved = chat.moved.max(then.mono);
-            turned = chat.settle(Stage { new_life, moved, previous_end }, then);
+            turned = chat.settle(Stage { begun: new_life, moved, previous_end }, then);
             turned.started &= is_start || is_pushed;
             turned.started |= begun == Begun::Anew;
         } else if chat.phase == Phase::Ended && goes_on(chat, then.wall) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::book::{LifeKey, Standing};
 use super::chat::{Chat, Phase, Told, Turned};
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
+use super::owed::Stored;
 use super::runtimes::Newcomers;
 use super::totals::Spending;
 use super::{Book, Identity, Ledger, intern};
@@ -36,6 +37,9 @@ impl Ledger {
         }
         if answer.complete {
             self.note_absent(answer.runtime, now);
+        }
+        for bookmark in &answer.bookmarks {
+            self.keep_place(bookmark);
         }
         self.try_meet(now);
         self.settle_version();
@@ -107,6 +111,7 @@ impl Ledger {
         runtime.present += usize::from(chat.is_present() && !was_present);
 
         let first_life = chat.book.lives().is_empty();
+        let told_before = chat.told_before(&key);
         let booked = chat.book.record(key, &snapshot.totals, || standing);
         if booked.regressed {
             *self.tally.regressions.entry(answer.source).or_default() += 1;
@@ -122,12 +127,14 @@ impl Ledger {
             self.tally.aligned += 1;
             self.dirty.meta = true;
         }
-        let mut told = Told { new_life: booked.new_life, moved: false, previous_end: None };
+        let told_before = told_before && booked.new_life;
+        let begun = booked.new_life && !told_before;
+        let mut told = Told { begun, moved: false, previous_end: None };
         let mut life_changed = booked.new_life || booked.learnt;
         if let Some(life) = chat.book.life_mut(&key) {
             told.previous_end = life.ended_at;
             // An end that lay before our time is not news.
-            life.end_counted |= aligned && snapshot.ended_at.is_some();
+            life.end_counted |= told_before || aligned && snapshot.ended_at.is_some();
             life_changed |= life.ended_at != snapshot.ended_at || life.process != answer.process;
             life.ended_at = snapshot.ended_at;
             life.process = answer.process;
@@ -138,6 +145,7 @@ impl Ledger {
         let was_live = chat.is_live() && !first_life;
         let (phase, closed) = (chat.phase, chat.closed);
         let turned = if is_latest {
+            chat.failing |= snapshot.failed && snapshot.ended_at.is_some();
             chat.settle(told, now)
         } else {
             chat.settle_aside(answer.source, told.moved);
@@ -148,8 +156,7 @@ impl Ledger {
             chat.last_turn_seconds = snapshot.last_turn_seconds;
         }
         if moved || booked.new_life {
-            chat.last_update = last_update(chat.last_update, snapshot, moved, now.wall);
-            chat.moved = now.mono;
+            chat.note_update(snapshot, moved, first_life, now);
         }
         let revived = chat.evicted && (moved || chat.is_live() || chat.closed != closed);
         if moved || life_changed || phase != chat.phase || revived {
@@ -163,10 +170,9 @@ impl Ledger {
         self.index_phase(no, was_live);
         let priced = snapshot.totals.cost.is_some();
         self.credit(no, &booked.published, priced, turned, now);
-        if answer.source == Source::Scrape {
-            let turns = booked.published.get(Count::Turns);
-            self.time_turns(workflow, turns, snapshot.last_turn_seconds);
-        }
+        let turns = booked.published.get(Count::Turns);
+        let seconds = snapshot.last_turn_seconds.filter(|_| answer.source == Source::Scrape);
+        self.time_turns(workflow, turns, seconds);
     }
 
     /// Takes the duration of turns that nobody told of before. Of several between two looks, only
@@ -246,6 +252,10 @@ impl Ledger {
                 folded,
                 evicted: false,
                 failing: false,
+                pushed: false,
+                stored: Stored::default(),
+                ticket: 0,
+                revision: 0,
                 listed: false,
                 listed_life: Timestamp::default(),
                 workflow,
@@ -365,16 +375,4 @@ fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {
         runtime: answer.runtime,
         started_at: snapshot.started_at.or(answer.process).unwrap_or_default(),
     }
-}
-
-/// When a chat last did something. One that has done nothing yet did so at its start.
-fn last_update(
-    before: Timestamp,
-    snapshot: &ChatSnapshot<'_>,
-    moved: bool,
-    now: Timestamp,
-) -> Timestamp {
-    let at = if moved { now } else { snapshot.started_at.unwrap_or(now).min(now) };
-    // A clock that was set back makes no chat look stalled, and none look younger.
-    at.max(before.min(now))
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
-use super::book::{Book, Life};
+use super::book::{Book, Life, LifeKey};
+use super::owed::Stored;
 use super::totals::Outcome;
-use crate::model::{Instant, Mono, RuntimeId, Source, Timestamp};
+use crate::model::{ChatSnapshot, Instant, Mono, RuntimeId, Source, Timestamp};
 
 /// Whether a chat lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +25,8 @@ pub enum Phase {
 /// What a snapshot said of the life that began last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told {
-    /// The life was not known before.
-    pub(super) new_life: bool,
+    /// The life was not known before, nor told of by others.
+    pub(super) begun: bool,
     /// One of its counters rose.
     pub(super) moved: bool,
     /// The end that was stated before.
@@ -76,6 +77,18 @@ pub struct Chat {
     /// Its run failed; the end that is still to come is that of a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) failing: bool,
+    /// Events of it were pushed to us.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) pushed: bool,
+    /// Whether the shared store has its state.
+    #[serde(default, skip_serializing_if = "Stored::is_unknown")]
+    pub(super) stored: Stored,
+    /// Its place among those that the shared store is owed; 0 where it is not.
+    #[serde(skip)]
+    pub(super) ticket: u64,
+    /// Tells the states of an owed chat apart.
+    #[serde(skip)]
+    pub(super) revision: u64,
     /// It stood in a complete answer once, so that it can be missed in another.
     pub(super) listed: bool,
     /// Row of its workflow.
@@ -139,10 +152,10 @@ impl Chat {
         self.is_live() && self.book.latest().is_some_and(|life| life.ended_at.is_some())
     }
 
-    /// Whether only those tell of it who tell what happens: nobody would say that it is gone.
+    /// Whether only those tell of it who tell what changes: nobody would say that it is gone.
     pub fn is_hearsay(&self) -> bool {
         let speaker = self.book.latest().map(|life| life.key.source);
-        !matches!(speaker, Some(Source::Scrape | Source::Mongodb))
+        speaker != Some(Source::Scrape)
     }
 
     /// Whether somebody tells of its sums who does not say when it began.
@@ -156,7 +169,7 @@ impl Chat {
         let Some(life) = self.book.latest_mut() else {
             return Turned::default();
         };
-        let began = told.new_life && before != Phase::Live;
+        let began = told.begun && before != Phase::Live;
         let Some(end) = life.ended_at else {
             self.phase = Phase::Live;
             return Turned { started: began, ..Turned::default() };
@@ -195,6 +208,33 @@ impl Chat {
                 None => Phase::Live,
             };
         }
+    }
+
+    /// Whether other witnesses have told of this life, under a start of their own: it began before
+    /// the end that they told. Then neither its start nor that end is another one.
+    pub(super) fn told_before(&self, key: &LifeKey) -> bool {
+        let by_others = self.book.lives().iter().any(|life| life.key.source != key.source);
+        let end = self.ended_at().filter(|_| self.phase == Phase::Ended);
+        by_others && end.is_some_and(|end| key.started_at <= end)
+    }
+
+    /// Notes when it last did something. One that has done nothing yet did so at its start.
+    pub(super) fn note_update(
+        &mut self,
+        snapshot: &ChatSnapshot<'_>,
+        moved: bool,
+        is_first: bool,
+        now: Instant,
+    ) {
+        let seen = if moved { now.wall } else { snapshot.started_at.unwrap_or(now.wall) };
+        let at = snapshot.updated_at.unwrap_or(seen).min(now.wall);
+        // A clock that was set back makes no chat look stalled, and none look younger.
+        self.last_update = at.max(self.last_update.min(now.wall));
+        self.moved = match snapshot.updated_at.map(|at| now.mono_at(at)) {
+            Some(at) if is_first => at,
+            Some(at) => self.moved.max(at),
+            None => now.mono,
+        };
     }
 
     /// Ends it for the ledger.

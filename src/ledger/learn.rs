@@ -2,7 +2,7 @@
 
 use super::waiting::{Guest, Told};
 use super::{Identity, Ledger, Standing};
-use crate::model::{About, Instant, Report, RuntimeId, Source, UNKNOWN, What};
+use crate::model::{About, Bookmark, Instant, Report, RuntimeId, Source, UNKNOWN, What};
 
 impl Ledger {
     /// A follower comes. To be called before it looks at what lies there: what it finds was there
@@ -51,10 +51,16 @@ impl Ledger {
         for ((level, logger), number) in report.lines.into_iter().filter(|_| counts) {
             self.count_lines(report.source, report.runtime, level, &logger, number, now);
         }
-        for bookmark in report.bookmarks {
-            self.dirty.bookmarks.extend(self.bookmarks.set(bookmark.key, bookmark.place));
+        for bookmark in &report.bookmarks {
+            self.keep_place(bookmark);
         }
         self.settle_version();
+    }
+
+    /// Keeps how far somebody has got.
+    pub(super) fn keep_place(&mut self, bookmark: &Bookmark) {
+        let Bookmark { key, place } = bookmark;
+        self.dirty.bookmarks.extend(self.bookmarks.set(key.clone(), place.clone()));
     }
 
     /// The places that were kept under keys that begin so: the rest of the key, and the place.
@@ -111,8 +117,9 @@ impl Ledger {
         let about = told.event.about.clone();
         let no = self.guests.seat(runtime, &about, told, now);
         self.dirty.guests.insert(no);
-        let tells_users = self.runtimes[runtime.0 as usize].expects(Source::Scrape);
-        let met = self.runtimes[runtime.0 as usize].is_met();
+        let watched = &self.runtimes[runtime.0 as usize];
+        let tells_users = watched.expects(Source::Scrape) || watched.expects(Source::Mongodb);
+        let met = watched.is_met();
         let is_ready = |guest: &Guest| guest.is_full() || met && !tells_users && guest.is_named();
         if self.guests.get(no).is_some_and(is_ready) {
             self.release(no, now);

@@ -16,6 +16,8 @@
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
+//! | `known` | what sources may ask |
+//! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record` | what outlives the process |
 
@@ -26,7 +28,9 @@ mod book;
 mod breakdown;
 mod chat;
 mod histogram;
+mod known;
 mod learn;
+mod owed;
 mod receive;
 mod record;
 mod runtimes;
@@ -44,6 +48,7 @@ pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
+pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
 pub use record::{Entry, Kind, RestoreError};
 pub use runtimes::{Runtime, Sums};
@@ -52,6 +57,7 @@ pub use totals::{Outcome, Spending, User, Workflow};
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
 use breakdown::Breakdowns;
+use owed::Owed;
 use record::Dirty;
 use seen::Seen;
 use totals::{Users, Workflows};
@@ -74,6 +80,8 @@ pub struct Settings {
     pub introduction_wait: Duration,
     /// How long the other sources are waited for at the first meeting with a runtime.
     pub grace: Duration,
+    /// Whether there is a shared store that is to have the state of pushed chats.
+    pub shared_store: bool,
     /// Chats with series of their own.
     pub max_chats: usize,
     /// Workflows with series of their own.
@@ -95,6 +103,7 @@ impl Default for Settings {
             dedup_window: Duration::from_hours(24),
             introduction_wait: Duration::from_mins(1),
             grace: Duration::from_secs(30),
+            shared_store: false,
             max_chats: 10_000,
             max_workflows: 2_000,
             max_users: 1_000,
@@ -127,6 +136,8 @@ pub struct Tally {
     pub folded_users: u64,
     /// Ids of events that were forgotten before their time, because there were too many.
     pub ids_forgotten: u64,
+    /// Chats that were forgotten before the shared store had their last state.
+    pub forgotten_owed: u64,
     /// Additions to label sets that were folded into `_other`.
     pub folded_breakdowns: u64,
 }
@@ -162,6 +173,8 @@ pub struct Ledger {
     names: HashSet<Arc<str>>,
     version: u64,
     dirty: Dirty,
+    owed: Owed,
+    own_name: String,
     seen: Seen,
     last_tick: Option<Mono>,
     last_sweep: Option<Mono>,
@@ -189,6 +202,8 @@ impl Ledger {
             names: HashSet::new(),
             version: 0,
             dirty: Dirty::default(),
+            owed: Owed::default(),
+            own_name: String::new(),
             seen: Seen::default(),
             last_tick: None,
             last_sweep: None,

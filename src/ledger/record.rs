@@ -93,6 +93,33 @@ pub enum RestoreError {
     },
 }
 
+/// Chats that have changed: all of them, and those since it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    all: BTreeSet<u64>,
+    fresh: Vec<u64>,
+}
+
+impl Touched {
+    /// A chat has changed.
+    pub(super) fn insert(&mut self, no: u64) {
+        self.all.insert(no);
+        if self.fresh.last() != Some(&no) {
+            self.fresh.push(no);
+        }
+    }
+
+    /// Of a chat, something is to be kept that concerns only us.
+    pub(super) fn note(&mut self, no: u64) {
+        self.all.insert(no);
+    }
+
+    /// The chats that have changed since the last call; one may stand there twice.
+    pub(super) fn take_fresh(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.fresh)
+    }
+}
+
 /// What has changed since the last [`Ledger::take_changes`].
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
@@ -100,7 +127,7 @@ pub(super) struct Dirty {
     pub(super) runtimes: BTreeSet<u16>,
     pub(super) workflows: BTreeSet<usize>,
     pub(super) users: BTreeSet<usize>,
-    pub(super) chats: BTreeSet<u64>,
+    pub(super) chats: Touched,
     pub(super) breakdowns: BTreeSet<usize>,
     pub(super) sessions: BTreeSet<u64>,
     pub(super) guests: BTreeSet<u64>,
@@ -114,7 +141,7 @@ impl Dirty {
             && self.runtimes.is_empty()
             && self.workflows.is_empty()
             && self.users.is_empty()
-            && self.chats.is_empty()
+            && self.chats.all.is_empty()
             && self.breakdowns.is_empty()
             && self.sessions.is_empty()
             && self.guests.is_empty()
@@ -132,6 +159,9 @@ struct Meta {
     births: BirthsRecord,
     #[serde(default)]
     tally: Tally,
+    /// What this ledger is called by others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    own_name: String,
     /// How long the exporter has been up, over all restarts.
     #[serde(default)]
     uptime: Mono,
@@ -141,6 +171,7 @@ struct Meta {
 impl Ledger {
     /// Gives the current state a new version if anything is to be kept.
     pub(super) fn settle_version(&mut self) {
+        self.owe_touched();
         if !self.dirty.is_empty() {
             self.version += 1;
         }
@@ -157,6 +188,7 @@ impl Ledger {
                 rows: self.rows().to_vec(),
                 births: self.births.record(now),
                 tally: self.tally.clone(),
+                own_name: self.own_name.clone(),
                 uptime: self.seen.uptime(now.mono),
                 written_at: now.wall,
             };
@@ -171,7 +203,7 @@ impl Ledger {
         for id in dirty.users {
             put(Kind::User, id as u64, self.users.rows().get(id).map(json));
         }
-        for id in dirty.chats {
+        for id in dirty.chats.all {
             put(Kind::Chat, id, self.chats.get(&id).map(json));
         }
         for id in dirty.breakdowns {
@@ -198,7 +230,7 @@ impl Ledger {
         self.dirty.runtimes.extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
         self.dirty.workflows.extend(0..self.workflows.rows().len());
         self.dirty.users.extend(0..self.users.rows().len());
-        self.dirty.chats.extend(self.chats.keys());
+        self.dirty.chats.all.extend(self.chats.keys());
         self.dirty.breakdowns.extend(0..self.breakdowns.rows().len());
         self.dirty.sessions.extend(self.sessions.numbers());
         self.dirty.guests.extend(self.guests.iter().map(|(no, _)| no));
@@ -229,6 +261,7 @@ impl Ledger {
                     ledger.seen.resume(meta.uptime, now.mono);
                     ledger.births = Births::restore(meta.births, now);
                     ledger.tally = meta.tally;
+                    ledger.own_name = meta.own_name;
                 }
                 Kind::Runtime => {
                     let runtime: Runtime = parse(kind, id, &body)?;
@@ -290,6 +323,7 @@ impl Ledger {
         if !ledger.rows().starts_with(&rows) {
             return Err(RestoreError::Gap { kind: Kind::Meta, id: 0 });
         }
+        ledger.restore_debt(now);
         Ok(ledger)
     }
 

@@ -92,7 +92,7 @@ pub struct Runtime {
     /// Whether the configuration names it.
     #[serde(skip)]
     pub configured: bool,
-    /// Whether its last poll was answered; `None` before the first.
+    /// Whether it answered its last poll; `None` before the first.
     #[serde(skip)]
     pub up: Option<bool>,
     #[serde(skip)]
@@ -208,7 +208,9 @@ impl Runtime {
     ) -> Newcomers {
         let contact = self.contacts.iter().find(|c| c.source == answer.source);
         let first_heard = contact.map(|contact| contact.first_heard);
-        self.changed |= self.note_contact(answer.source, answer.runtime_clock);
+        if !answer.more {
+            self.changed |= self.note_contact(answer.source, answer.runtime_clock);
+        }
         let tells_all = answer.complete && unread == 0;
         let told_all = answer
             .process

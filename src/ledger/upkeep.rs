@@ -14,6 +14,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 impl Ledger {
     /// As [`Ledger::tick`], for those who come often.
     pub(super) fn tick_in_passing(&mut self, now: Instant) {
+        self.owed.set_time(now.wall);
         self.try_meet(now);
         if self.last_tick.is_none_or(|at| now.mono.since(at) >= PASSING) {
             self.tick(now);
@@ -23,6 +24,7 @@ impl Ledger {
     /// Settles everything that is due by now. Costs as much as there are live chats.
     pub fn tick(&mut self, now: Instant) {
         self.last_tick = Some(now.mono);
+        self.owed.set_time(now.wall);
         self.try_meet(now);
         let patience = self.settings.introduction_wait;
         if self.guests.first_arrival().is_some_and(|at| now.mono.since(at) >= patience) {
@@ -196,6 +198,7 @@ impl Ledger {
         });
         for no in gone {
             if let Some(chat) = self.chats.remove(&no) {
+                self.tally.forgotten_owed += u64::from(self.forgive(&chat));
                 if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
                     runtime.chats.remove(&chat.chat_id);
                     let lives = chat.book.lives().iter();

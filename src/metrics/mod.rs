@@ -9,6 +9,8 @@ mod events;
 mod exporter;
 mod exposition;
 mod family;
+mod flush;
+mod mongodb;
 mod plain;
 mod process;
 mod procfs;
@@ -29,6 +31,8 @@ pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
         chats::FAMILIES,
         events::FAMILIES,
         exporter::FAMILIES,
+        flush::FAMILIES,
+        mongodb::FAMILIES,
         process::FAMILIES,
     ]
     .into_iter()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Timestamp, Usd};
+use super::{Bookmark, Timestamp, Usd};
 
 /// Who tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -226,6 +226,10 @@ pub struct ChatSnapshot<'a> {
     pub started_at: Option<Timestamp>,
     /// End of this life. A chat that moves on after its end keeps the old one.
     pub ended_at: Option<Timestamp>,
+    /// Its end was that of a failure. Says nothing where it has not ended.
+    pub failed: bool,
+    /// When it last changed, where the witness knows; else it is when we saw it change.
+    pub updated_at: Option<Timestamp>,
     /// Lifetime totals since `started_at`.
     pub totals: Stated,
     /// Duration of the last finished turn in seconds, finite and not negative.
@@ -245,8 +249,24 @@ pub struct Answer<'a> {
     pub runtime_clock: Timestamp,
     /// Whether a chat that is not in here is not held by the process that answered.
     pub complete: bool,
+    /// Whether more of what the witness held when it was first asked is still to come. It counts as
+    /// heard with the last of it.
+    pub more: bool,
     /// The chats; one may stand in here twice.
     pub chats: Vec<ChatSnapshot<'a>>,
     /// Ids of chats that are in the answer but could not be understood: they are there.
     pub unreadable: Vec<Cow<'a, str>>,
+    /// How far the witness has got with it; kept in the same step as what it says.
+    pub bookmarks: Vec<Bookmark>,
+}
+
+/// What is known of a chat when one source is about to tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Acquaintance {
+    /// It is among the chats of the runtime, or events of it wait for somebody to introduce it.
+    pub known: bool,
+    /// Another runtime that is watched has it.
+    pub elsewhere: bool,
+    /// Somebody else counts its turns.
+    pub turns_counted: bool,
 }

@@ -11,6 +11,8 @@ mod usd;
 
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
 pub use event::{About, Bookmark, Delivery, Event, EventId, Level, Report, Usage, What};
-pub use fact::{Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated, Witness};
+pub use fact::{
+    Acquaintance, Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated, Witness,
+};
 pub use name::{NameRule, OTHER, UNKNOWN};
 pub use usd::{Usd, UsdError};

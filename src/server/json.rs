@@ -139,8 +139,8 @@ pub(super) fn health(ledger: &Ledger, now: Timestamp) -> (bool, Vec<u8>) {
     (well, bytes(&HealthBody { status, timestamp: iso(now) }))
 }
 
-/// Whether each runtime has been asked once, or its logs were read to their end where it is not
-/// asked, so that what is shown is no first guess.
+/// Whether each runtime has been asked once, or where it is not asked, its logs and its database were
+/// read to their end, so that what is shown is no first guess.
 pub(super) fn is_ready(ledger: &Ledger) -> bool {
     let is_known = |runtime: &Runtime| {
         runtime.up.is_some() || !runtime.expects(Source::Scrape) && runtime.is_met()

@@ -41,7 +41,7 @@ pub(super) fn landing(ledger: &Ledger, numbers: &Numbers, now: Timestamp) -> Str
             let state = match runtime.up {
                 Some(true) => "answers",
                 Some(false) => "does not answer",
-                None if !runtime.expects(Source::Scrape) => "is known by its logs",
+                None if !runtime.expects(Source::Scrape) => "is known by its logs or its database",
                 None => "not asked yet",
             };
             let name = escape(&runtime.name);

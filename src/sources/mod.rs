@@ -4,6 +4,7 @@ pub mod ag2;
 pub mod follow;
 pub mod history;
 pub mod logs;
+pub mod mongodb;
 mod nan;
 pub mod receive;
 pub mod runner;

@@ -25,17 +25,26 @@ pub struct Polled {
     pub busy: Duration,
     /// Part of the answer that is missing, and why.
     pub degraded: Option<Failure>,
+    /// More can be had at once: the target is asked again without the pause.
+    pub more: bool,
 }
 
 /// A source that is asked.
 pub trait Poll: Send {
-    /// Who is asked, for the log.
+    /// Which runtime it is about, for the log.
     fn target(&self) -> &str;
+    /// Who is asked, for the log.
+    fn kind(&self) -> &'static str {
+        "runtime"
+    }
     /// Asks once. Never called while a call is under way.
     fn poll(&mut self) -> impl Future<Output = Result<Polled, Failure>> + Send;
     /// Is told how long it will be until the next question.
     fn paced(&self, next: Duration);
 }
+
+/// The pause before what can be had at once: others want to work, too.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Asks at `interval` until `stop` is true: slower where answers take long or do not come.
 pub async fn run(mut source: impl Poll, interval: Duration, mut stop: watch::Receiver<bool>) {
@@ -49,10 +58,13 @@ pub async fn run(mut source: impl Poll, interval: Duration, mut stop: watch::Rec
         };
         let next = pace.next(&result);
         source.paced(next);
-        state = Some(announce(source.target(), state.as_ref(), &result));
+        state = Some(announce((source.kind(), source.target()), state.as_ref(), &result));
         let pause = next.mul_f64(1.0 + JITTER * fastrand::f64()).saturating_sub(asked.elapsed());
         // A poll that took longer than the pause is not followed by the next at once.
-        let pause = pause.max(next / SHORTEST_PAUSE);
+        let pause = match result {
+            Ok(Polled { more: true, .. }) => BREATH,
+            _ => pause.max(next / SHORTEST_PAUSE),
+        };
         tokio::select! {
             () = sleep(pause) => {}
             _ = stop.changed() => return,
@@ -101,7 +113,11 @@ enum State {
 }
 
 /// Says it if it is news, and returns the new state.
-fn announce(target: &str, before: Option<&State>, result: &Result<Polled, Failure>) -> State {
+fn announce(
+    (who, target): (&'static str, &str),
+    before: Option<&State>,
+    result: &Result<Polled, Failure>,
+) -> State {
     let state = match result {
         Ok(Polled { degraded: None, .. }) => State::Well,
         Ok(Polled { degraded: Some(failure), .. }) => State::Degraded(failure.clone()),
@@ -114,14 +130,14 @@ fn announce(target: &str, before: Option<&State>, result: &Result<Polled, Failur
     };
     if before.map(kind) != Some(kind(&state)) {
         match &state {
-            State::Well => info!(runtime = target, "runtime answers"),
+            State::Well => info!(runtime = target, "{who} answers"),
             State::Degraded(failure) => {
                 warn!(runtime = target, reason = failure.reason.label(), error = %failure,
-                    "runtime answers in part");
+                    "{who} answers in part");
             }
             State::Failing(failure) => {
                 warn!(runtime = target, reason = failure.reason.label(), error = %failure,
-                    "runtime does not answer");
+                    "{who} does not answer");
             }
         }
     }
@@ -138,7 +154,7 @@ mod tests {
     }
 
     fn answered(busy: Duration) -> Polled {
-        Polled { busy, degraded: None }
+        Polled { busy, degraded: None, more: false }
     }
 
     #[test]

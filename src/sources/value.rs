@@ -22,6 +22,9 @@ pub enum Refusal {
     /// No `chat_id`.
     #[error("it has no chat_id")]
     NoId,
+    /// No time at which it began.
+    #[error("it does not say when it began")]
+    NoStart,
     /// A name that is not text.
     #[error("a name in it is not text")]
     NotText,
@@ -45,6 +48,7 @@ impl Refusal {
         match self {
             Self::Shape => "shape",
             Self::NoId => "no_id",
+            Self::NoStart => "no_start",
             Self::NotText => "not_text",
             Self::NotANumber => "not_a_number",
             Self::Negative => "negative",

@@ -28,6 +28,7 @@ pub struct Shared {
     ledger: Mutex<Ledger>,
     clock: Arc<dyn Clock>,
     changed: Notify,
+    ended: Notify,
     progress: watch::Sender<Progress>,
 }
 
@@ -60,7 +61,13 @@ impl Shared {
     /// Shares a ledger.
     pub fn new(ledger: Ledger, clock: Arc<dyn Clock>) -> Arc<Self> {
         let progress = watch::Sender::default();
-        Arc::new(Self { ledger: Mutex::new(ledger), clock, changed: Notify::new(), progress })
+        Arc::new(Self {
+            ledger: Mutex::new(ledger),
+            clock,
+            changed: Notify::new(),
+            ended: Notify::new(),
+            progress,
+        })
     }
 
     /// Where the time comes from.
@@ -71,7 +78,13 @@ impl Shared {
     /// Takes hold of the ledger; whatever is changed is kept soon after. Never held over a wait.
     pub fn lock(&self) -> LedgerGuard<'_> {
         let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        LedgerGuard { before: ledger.version(), ledger, changed: &self.changed }
+        let (before, endings) = (ledger.version(), ledger.endings());
+        LedgerGuard { before, endings, ledger, changed: &self.changed, ended: &self.ended }
+    }
+
+    /// Waits until a chat has ended that a shared store is owed. For one task.
+    pub async fn chat_ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Waits until everything up to `version` is kept, or cannot be kept for now.
@@ -117,7 +130,9 @@ impl std::fmt::Debug for dyn Clock {
 pub struct LedgerGuard<'a> {
     ledger: MutexGuard<'a, Ledger>,
     changed: &'a Notify,
+    ended: &'a Notify,
     before: u64,
+    endings: u64,
 }
 
 impl std::ops::Deref for LedgerGuard<'_> {
@@ -137,6 +152,9 @@ impl Drop for LedgerGuard<'_> {
     fn drop(&mut self) {
         if self.ledger.version() != self.before {
             self.changed.notify_one();
+        }
+        if self.ledger.endings() != self.endings {
+            self.ended.notify_one();
         }
     }
 }

@@ -370,25 +370,31 @@ fn idle_slow_and_vanishing_clients_keep_nobody_waiting() {
 fn who_comes_while_too_much_is_held_is_told_to_come_again() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = launch(dir.path()).start();
-    let size = 8 << 20;
-    let head = format!(
-        "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-         content-length: {size}\r\n\r\n"
-    );
-    let body = vec![b' '; size - 1];
-    // None of them is complete, and together they fill what may be held.
-    let mut large: Vec<_> = (0..9)
-        .map(|_| {
+    // None of them is complete. Together they fill what may be held, to the last corner.
+    let sizes = [(8 << 20, 9), (1 << 20, 10), (64 << 10, 20), (4 << 10, 30)];
+    let mut held = Vec::new();
+    for (size, number) in sizes {
+        for _ in 0..number {
             let mut stream = TcpStream::connect(exporter.control()).unwrap();
+            let head = format!(
+                "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                 content-length: {size}\r\n\r\n"
+            );
             stream.write_all(head.as_bytes()).unwrap();
-            // The one that is too much is refused before it is all sent.
-            drop(stream.write_all(&body));
-            stream
-        })
-        .collect();
-    let refused = exporter.push(EVENTS, &start("c"));
-    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
-    drop(large.split_off(4));
+            // The one that is too much is refused before it is all sent; nobody else is answered. Who
+            // comes next must not get the room that this one is about to take.
+            drop(stream.write_all(&vec![b' '; size - 1]));
+            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            drop(stream.read(&mut [0; 512]));
+            held.push(stream);
+        }
+    }
+    let refused = eventually("there is no room", || match exporter.push(EVENTS, &start("c")) {
+        refused if refused.status == 429 => Ok(refused),
+        other => Err(other.text()),
+    });
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    drop(held);
     eventually("there is room again", || match exporter.push(EVENTS, &start("c")).status {
         202 => Ok(()),
         status => Err(status.to_string()),

@@ -66,8 +66,8 @@ pub(crate) struct Chat {
     pub(crate) completed: u64,
     pub(crate) sessions: u64,
     pub(crate) lost: u64,
-    /// Turns that the poll was the first to tell of.
-    pub(crate) polled_turns: u128,
+    /// Turns that it gained.
+    pub(crate) turns: u128,
     /// How much of what is published has been put down to it, or to those beyond the bound.
     credited: Amounts,
 }
@@ -122,7 +122,7 @@ impl Chat {
             completed: 0,
             sessions: 0,
             lost: 0,
-            polled_turns: 0,
+            turns: 0,
             credited: [0; 6],
         }
     }
@@ -188,24 +188,28 @@ impl Chat {
         let published = self.published();
         let known = self.lives.iter().position(|l| l.source == source && l.start == start);
         let first_of_all = self.lives.is_empty();
+        // Another witness may have told of all of it before, as of what has ended since.
+        let end = self.speaker().and_then(|n| self.lives[n].ended_at).unwrap_or(self.closed_at);
+        let by_others = self.lives.iter().any(|life| life.source != source);
+        let told_before =
+            known.is_none() && by_others && self.phase == Phase::Ended && start <= end;
         let opening = if prior { published } else { [0; 6] };
         self.openings.entry(source).or_insert(opening);
         let n = known.unwrap_or_else(|| {
-            let (heard, end_counted) = (Vec::new(), prior && fact.ended_at.is_some());
+            let heard = Vec::new();
+            let end_counted = told_before || prior && fact.ended_at.is_some();
             self.lives.push(Life { source, start, prior, heard, ended_at: None, end_counted });
             self.lives.len() - 1
         });
-        let aligned = known.is_none() && prior;
+        let is_no_start = known.is_none() && prior || told_before;
         let life = &mut self.lives[n];
         let (worth, previous_end) = (life.worth(), life.ended_at);
         let regressed = life.is_above(&fact.totals);
         life.heard.push(fact.totals);
         life.ended_at = fact.ended_at;
         let moved = life.worth() != worth;
-        self.settle(n, known.is_none(), moved, previous_end, first_of_all, aligned, now);
-        if source == Source::Scrape {
-            self.polled_turns += self.published()[0] - published[0];
-        }
+        self.settle(n, known.is_none(), moved, previous_end, first_of_all, is_no_start, now);
+        self.turns += self.published()[0] - published[0];
         if moved {
             self.last_update = now.wall;
         } else if known.is_none() {
@@ -227,7 +231,7 @@ impl Chat {
         moved: bool,
         previous_end: Option<Timestamp>,
         first_of_all: bool,
-        aligned: bool,
+        is_no_start: bool,
         now: Instant,
     ) {
         let Some(speaker) = self.speaker() else {
@@ -248,7 +252,7 @@ impl Chat {
         }
         let life = &mut self.lives[n];
         let began = is_new && (first_of_all || was != Phase::Live);
-        self.starts += u64::from(began && !aligned);
+        self.starts += u64::from(began && !is_no_start);
         match life.ended_at {
             None => self.phase = Phase::Live,
             Some(_) if !life.end_counted => {

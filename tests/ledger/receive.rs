@@ -108,6 +108,8 @@ impl Desk {
             user_id: "alice".into(),
             started_at: None,
             ended_at: None,
+            failed: false,
+            updated_at: None,
             totals,
             last_turn_seconds: None,
         };
@@ -117,6 +119,8 @@ impl Desk {
             process: None,
             runtime_clock: self.now().wall,
             complete: false,
+            more: false,
+            bookmarks: Vec::new(),
             chats: vec![snapshot],
             unreadable: Vec::new(),
         };

@@ -100,8 +100,10 @@ impl Said {
             process: self.process,
             runtime_clock: self.clock,
             complete: self.complete,
+            more: false,
             chats: self.facts.iter().map(Fact::snapshot).collect(),
             unreadable: self.unreadable.iter().map(|chat| Cow::Owned(chat_id(*chat))).collect(),
+            bookmarks: Vec::new(),
         }
     }
 }
@@ -119,6 +121,8 @@ impl Fact {
             user_id: Cow::Owned(user_id(self.chat)),
             started_at: self.started_at,
             ended_at: self.ended_at,
+            failed: false,
+            updated_at: None,
             totals,
             last_turn_seconds: self.last_turn_seconds,
         }

@@ -90,7 +90,9 @@ impl fmt::Display for ItemError {
             Problem::Value(Refusal::Negative) => "is negative",
             Problem::Value(Refusal::Fraction) => "is not a whole number",
             Problem::Value(Refusal::TooLarge) => "is larger than anything that is counted",
-            Problem::Value(Refusal::Shape | Refusal::NoId) => "is not what it should be",
+            Problem::Value(Refusal::Shape | Refusal::NoId | Refusal::NoStart) => {
+                "is not what it should be"
+            }
         })
     }
 }

@@ -66,6 +66,8 @@ pub fn summary(body: &[u8], runtime: &str, names: NameRule) -> Result<Summary, I
         chat_id: chat_id.into(),
         started_at: None,
         ended_at: None,
+        failed: false,
+        updated_at: None,
         totals,
         last_turn_seconds: None,
     };

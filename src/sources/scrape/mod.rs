@@ -120,7 +120,7 @@ impl Scrape {
             Err(failure) => Err(failure),
         };
         let busy = start.elapsed();
-        result.map(|degraded| Polled { busy, degraded })
+        result.map(|degraded| Polled { busy, degraded, more: false })
     }
 
     /// The other ways to the same numbers, after `aggregate` has failed as `failure` says.
@@ -255,8 +255,18 @@ impl Scrape {
         let source = Source::Scrape;
         let runtime = self.runtime;
         let (chats, unreadable) = (told.chats, told.unreadable);
-        let answer =
-            Answer { source, runtime, process, runtime_clock, complete, chats, unreadable };
+        let (more, bookmarks) = (false, Vec::new());
+        let answer = Answer {
+            source,
+            runtime,
+            process,
+            runtime_clock,
+            complete,
+            more,
+            chats,
+            unreadable,
+            bookmarks,
+        };
         self.intake.ledger.lock().hear(&answer, unread, now);
         self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
     }

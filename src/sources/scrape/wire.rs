@@ -232,6 +232,8 @@ fn fields<'a>(
         user_id: names.bound_or_unknown(text(wire.user_id)?),
         started_at,
         ended_at,
+        failed: false,
+        updated_at: None,
         totals,
         last_turn_seconds,
     })

@@ -90,7 +90,7 @@ pub(crate) fn python() -> PathBuf {
 }
 
 /// Where `tests/run` puts what no package manager keeps: beside what cargo builds.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools")
 }
 
