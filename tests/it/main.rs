@@ -8,8 +8,10 @@
 
 mod support;
 
+mod api;
 mod backfill;
 mod births;
+mod client;
 mod dashboard;
 mod flush;
 mod follow;

@@ -1,6 +1,7 @@
 //! Programs of others that judge our output. `tests/run` installs them.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -30,14 +31,62 @@ pub(crate) fn make_blocks(samples: &Path, blocks: &Path) -> Result<(), String> {
 /// Reads OpenMetrics by the strict parser of Python's prometheus-client. Returns its families:
 /// `[{"name", "type", "samples": [{"name", "labels", "value"}]}]`, or what it refused.
 pub(crate) fn strict_openmetrics(text: &str) -> Result<Value, String> {
-    let python = tools().join("venv/bin/python");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/openmetrics.py");
-    let output = feed(Command::new(python).arg(script), "the Python environment", text);
+    let output = feed(Command::new(python()).arg(script), "the Python environment", text);
     if output.status.success() {
         Ok(serde_json::from_slice(&output.stdout).unwrap())
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
+}
+
+/// Runs a script of `tests/python` with arguments. Returns what it printed, or what it complained of.
+pub(crate) fn python_script(script: &str, args: &[&str]) -> Result<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let mut command = Command::new(python());
+    command.arg("-B").arg(folder.join(script)).args(args);
+    said(&mut command)
+}
+
+/// Tries the operations with that tag by schemathesis: made-up requests, good and bad. Returns its
+/// summary, or all that it said if it found something.
+pub(crate) fn schemathesis(address: SocketAddr, tag: &str) -> Result<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/python");
+    let mut command = Command::new(tools().join("venv/bin/schemathesis"));
+    command
+        .env("PYTHONPATH", &folder)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("SCHEMATHESIS_HOOKS", "api_hooks")
+        .arg("--config-file")
+        .arg(folder.join("schemathesis.toml"))
+        .arg("run")
+        .arg(root.join("src/server/openapi.json"))
+        .args(["--url", &format!("http://{address}"), "--include-tag", tag])
+        .args(["--checks", "all", "--phases", "examples,coverage,fuzzing"])
+        // Always the same requests, so that a failure can be had again.
+        .args(["--seed", "1", "--max-examples", "60", "--generation-deterministic"])
+        .args(["--continue-on-failure", "--no-color", "--request-timeout", "20"])
+        // It keeps what it found in its own folder; nothing is to be left in ours.
+        .current_dir(env!("CARGO_TARGET_TMPDIR"));
+    said(&mut command)
+}
+
+fn said(command: &mut Command) -> Result<String, String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{}", missing("the Python environment", &error)));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(printed);
+    }
+    Err(printed + &String::from_utf8_lossy(&output.stderr))
+}
+
+/// The Python that `tests/run` sets up.
+pub(crate) fn python() -> PathBuf {
+    tools().join("venv/bin/python")
 }
 
 /// Where `tests/run` puts what no package manager keeps: beside what cargo builds.
