@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -20,6 +21,10 @@ const MAX_HELD_KIB: usize = 64 << 10;
 const LONGEST: Duration = Duration::from_secs(30);
 /// How long it may be silent meanwhile.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// What is read of a refused body, in bytes.
+const MAX_DISCARDED: usize = 64 << 20;
+/// For how long it is read.
+const LONGEST_DISCARD: Duration = Duration::from_secs(2);
 /// Unpacked at a time, in bytes.
 const STEP: u64 = 64 << 10;
 
@@ -88,7 +93,7 @@ impl Held {
 
 impl Room {
     /// Reads a body to its end.
-    pub(super) async fn read(&self, mut body: Incoming) -> Result<Held, ReadError> {
+    pub(super) async fn read(&self, body: &mut Incoming) -> Result<Held, ReadError> {
         let stated = body.size_hint().lower();
         if stated > MAX_SENT as u64 {
             return Err(ReadError::TooLarge(MAX_SENT));
@@ -128,6 +133,19 @@ impl Room {
             if read == 0 {
                 return Ok(held);
             }
+        }
+    }
+}
+
+/// Reads the rest of a body that was refused, for a while: who is still sending when the connection
+/// closes does not get to see the answer.
+pub(super) async fn discard(body: &mut Incoming) {
+    let deadline = Instant::now() + LONGEST_DISCARD;
+    let mut size = 0;
+    while size <= MAX_DISCARDED {
+        match timeout_at(deadline, body.frame()).await {
+            Ok(Some(Ok(frame))) => size += frame.data_ref().map_or(0, Bytes::len),
+            _ => return,
         }
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::access::Access;
-use super::body::{Held, Room};
+use super::body::{Held, Room, discard};
 use super::intake::{Intake, Outcome};
 use super::refusal::Refusal;
 use crate::model::RuntimeId;
@@ -98,7 +99,11 @@ impl Handler for Control {
                 method_not_allowed(request.method(), "POST")
             }
             Route::Events | Route::UsageIngest => {
-                let answered = self.receive(route, request).await;
+                let (head, mut body) = request.into_parts();
+                let answered = self.receive(route, &head, &mut body).await;
+                if answered.is_err() && !head.headers.contains_key(EXPECT) {
+                    discard(&mut body).await;
+                }
                 answered.unwrap_or_else(|refusal| refusal.response())
             }
         };
@@ -117,19 +122,20 @@ impl Control {
     async fn receive(
         &self,
         route: Route,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: &mut Incoming,
     ) -> Result<Response<Payload>, Refusal> {
-        if self.access.as_ref().is_some_and(|access| !access.allows(request.headers())) {
+        if self.access.as_ref().is_some_and(|access| !access.allows(&head.headers)) {
             return Err(Refusal::NoToken);
         }
         // Whoever sends no id is counted twice if we take something that we cannot keep.
         if self.intake.ledger.is_failing() {
             return Err(Refusal::NotKept);
         }
-        let runtime = self.runtime(request.uri().query())?;
-        let shape = shape(request.headers())?;
-        let is_gzip = is_gzip(request.headers())?;
-        let held = self.room.read(request.into_body()).await?;
+        let runtime = self.runtime(head.uri.query())?;
+        let shape = shape(&head.headers)?;
+        let is_gzip = is_gzip(&head.headers)?;
+        let held = self.room.read(body).await?;
         let (intake, room) = (Arc::clone(&self.intake), self.room.clone());
         let is_large = held.bytes.len() > LARGE || is_gzip;
         let work = move || take(&intake, &room, route, &held, is_gzip, shape, &runtime);
