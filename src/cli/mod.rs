@@ -302,3 +302,15 @@ pub enum LogFormat {
     /// For machines, a line each.
     Json,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_do_not_stand_in_each_others_way() {
+        Cli::command().debug_assert();
+    }
+}

@@ -11,6 +11,7 @@ pub struct MongodbArgs {
     /// MongoDB that holds the chats of a runtime, as URI or NAME=URI, where NAME is the runtime;
     /// empty for none [default: `MONGO_URI`]
     #[arg(
+        id = "mongodb_uri",
         long = "mongodb.uri",
         value_name = "[NAME=]URI",
         env = "MOZAIKS_EXPORTER_MONGODB_URI",
@@ -19,6 +20,7 @@ pub struct MongodbArgs {
     pub uri: Option<Secret>,
     /// File with the URI; read again when its credentials are refused
     #[arg(
+        id = "mongodb_uri_file",
         long = "mongodb.uri-file",
         value_name = "[NAME=]FILE",
         env = "MOZAIKS_EXPORTER_MONGODB_URI_FILE"
@@ -26,6 +28,7 @@ pub struct MongodbArgs {
     pub uri_file: Option<PathBuf>,
     /// Database of the runtime, whatever the URI says [default: `MozaiksAI`]
     #[arg(
+        id = "mongodb_database",
         long = "mongodb.database",
         value_name = "NAME",
         env = "MOZAIKS_EXPORTER_MONGODB_DATABASE"
@@ -33,6 +36,7 @@ pub struct MongodbArgs {
     pub database: Option<String>,
     /// Time from one poll of MongoDB to the next [default: 15s]
     #[arg(
+        id = "mongodb_poll_interval",
         long = "mongodb.poll-interval",
         value_name = "DURATION",
         env = "MOZAIKS_EXPORTER_MONGODB_POLL_INTERVAL"
@@ -41,6 +45,7 @@ pub struct MongodbArgs {
     /// Collections that hold chats [default: `ChatSessions`, `GeneralChatSessions`,
     /// `chat_sessions`]
     #[arg(
+        id = "mongodb_collections",
         long = "mongodb.collections",
         value_name = "NAME",
         env = "MOZAIKS_EXPORTER_MONGODB_COLLECTIONS",
@@ -49,10 +54,16 @@ pub struct MongodbArgs {
     pub collections: Vec<String>,
     /// Which chats are read: all, or those that another source has introduced, as beside one
     /// runtime of a cluster with one database [default: all]
-    #[arg(long = "mongodb.chats", value_enum, env = "MOZAIKS_EXPORTER_MONGODB_CHATS")]
+    #[arg(
+        id = "mongodb_chats",
+        long = "mongodb.chats",
+        value_enum,
+        env = "MOZAIKS_EXPORTER_MONGODB_CHATS"
+    )]
     pub chats: Option<Chats>,
     /// Whether an index on `last_updated_at` is made where there is none [default: false]
     #[arg(
+        id = "mongodb_create_index",
         long = "mongodb.create-index",
         value_name = "BOOL",
         value_parser = BoolishValueParser::new(),
@@ -64,6 +75,7 @@ pub struct MongodbArgs {
     /// How often the state of pushed chats is written to MongoDB, beside when they end; 0s for never
     /// [default: 60s]
     #[arg(
+        id = "mongodb_flush_interval",
         long = "mongodb.flush-interval",
         value_name = "DURATION",
         env = "MOZAIKS_EXPORTER_MONGODB_FLUSH_INTERVAL"
@@ -71,6 +83,7 @@ pub struct MongodbArgs {
     pub flush_interval: Option<humantime::Duration>,
     /// Collection that pushed chats are written to, one document a chat [default: `chat_sessions`]
     #[arg(
+        id = "mongodb_sessions_collection",
         long = "mongodb.sessions-collection",
         value_name = "NAME",
         env = "MOZAIKS_EXPORTER_MONGODB_SESSIONS_COLLECTION"
@@ -78,6 +91,7 @@ pub struct MongodbArgs {
     pub sessions_collection: Option<String>,
     /// Collections that their stats are written to [default: `workflow_stats_{app}_{workflow}`]
     #[arg(
+        id = "mongodb_stats_collection",
         long = "mongodb.stats-collection",
         value_name = "NAME",
         env = "MOZAIKS_EXPORTER_MONGODB_STATS_COLLECTION"
@@ -86,6 +100,7 @@ pub struct MongodbArgs {
     /// Whether documents of these collections that somebody else wrote are written over [default:
     /// false]
     #[arg(
+        id = "mongodb_own",
         long = "mongodb.own",
         value_name = "BOOL",
         value_parser = BoolishValueParser::new(),
