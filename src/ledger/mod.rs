@@ -11,8 +11,9 @@
 //! | `add` | what it adds |
 //! | `receive`, `seen` | what was pushed, and whether it was before |
 //! | `waiting` | who has to be introduced first |
-//! | `book` | what the witnesses of one chat are worth together |
+//! | `book`, `drift` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
+//! | `chats` | where the chats are, and which pages of them have changed |
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
@@ -27,6 +28,8 @@ mod births;
 mod book;
 mod breakdown;
 mod chat;
+mod chats;
+mod drift;
 mod histogram;
 mod known;
 mod learn;
@@ -47,6 +50,7 @@ pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
+pub use chats::Page;
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
@@ -57,6 +61,8 @@ pub use totals::{Outcome, Spending, User, Workflow};
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
 use breakdown::Breakdowns;
+use chats::Chats;
+use drift::Drifts;
 use owed::Owed;
 use record::Dirty;
 use seen::Seen;
@@ -156,9 +162,9 @@ struct Identity<'a> {
 pub struct Ledger {
     settings: Settings,
     runtimes: Vec<Runtime>,
-    chats: BTreeMap<u64, Chat>,
+    chats: Chats,
+    drifts: Drifts,
     next_chat: u64,
-    live: BTreeSet<u64>,
     /// Chats that have ended and still have series, in the order of their end.
     ended: BTreeSet<(i64, u64)>,
     shown: usize,
@@ -186,9 +192,9 @@ impl Ledger {
         Self {
             settings,
             runtimes: Vec::new(),
-            chats: BTreeMap::new(),
+            chats: Chats::default(),
+            drifts: Drifts::default(),
             next_chat: 1,
-            live: BTreeSet::new(),
             ended: BTreeSet::new(),
             shown: 0,
             workflows: Workflows::default(),
@@ -230,7 +236,7 @@ impl Ledger {
     pub fn retire_unwatched(&mut self, now: Instant) {
         let is_retired = |chat: &Chat| !self.runtimes[chat.runtime.0 as usize].configured;
         let stranded: Vec<u64> =
-            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| *no).collect();
+            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| no).collect();
         for no in stranded {
             self.mark_absent(no, now);
         }
@@ -274,7 +280,17 @@ impl Ledger {
 
     /// Chats, runtimes and totals as they stand. Order: as first seen.
     pub fn chats(&self) -> impl Iterator<Item = &Chat> {
-        self.chats.values().filter(|chat| !chat.evicted)
+        self.pages().flat_map(|(_, page)| page.chats()).filter(|chat| !chat.evicted)
+    }
+
+    /// All chats in pages, in the order of their numbers.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, &Page)> {
+        self.chats.pages()
+    }
+
+    /// The page of that number, as long as any of its chats is remembered.
+    pub fn page(&self, number: u64) -> Option<&Page> {
+        self.chats.page(number)
     }
 
     /// The chat of that id, whichever runtime has it.
@@ -282,13 +298,13 @@ impl Ledger {
         self.runtimes
             .iter()
             .filter_map(|runtime| runtime.chats.get(chat_id))
-            .filter_map(|no| self.chats.get(no))
+            .filter_map(|no| self.chats.get(*no))
             .find(|chat| !chat.evicted)
     }
 
     /// Chats that live, whether or not their runtime answers.
     pub fn live_chats(&self) -> impl Iterator<Item = &Chat> {
-        self.live.iter().filter_map(|no| self.chats.get(no))
+        self.chats.live().map(|(_, chat)| chat)
     }
 
     /// All runtimes, by number.
@@ -344,15 +360,7 @@ impl Ledger {
     /// For each witness the sums of the published values and of its own accounts, over the chats
     /// that it knows: a blind witness is seen by the difference.
     pub fn drifts(&self) -> BTreeMap<Witness, (Counters, Counters)> {
-        let mut sums: BTreeMap<Witness, (Counters, Counters)> = BTreeMap::new();
-        for chat in self.chats.values() {
-            for (witness, account) in chat.book.accounts() {
-                let sums = sums.entry(witness).or_default();
-                sums.0.add(chat.book.published());
-                sums.1.add(account);
-            }
-        }
-        sums
+        self.drifts.sums()
     }
 }
 

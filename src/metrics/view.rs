@@ -161,11 +161,11 @@ impl<'a> View<'a> {
         let mut seen = HashSet::new();
         let unify = !self.several && self.ledger.runtimes().len() > 1;
         for chat in self.ledger.chats().filter(|c| !c.folded && self.is_met(c.runtime)) {
-            if unify && !seen.insert((&chat.chat_id, &chat.app_id, &chat.workflow_name)) {
+            if unify && !seen.insert((chat.chat_id(), chat.app_id(), chat.workflow_name())) {
                 continue;
             }
-            let user_id = self.show.users.show(&chat.user_id);
-            let values = [&*chat.chat_id, &*chat.app_id, &*chat.workflow_name, &*user_id];
+            let user_id = self.show.users.show(chat.user_id());
+            let values = [chat.chat_id(), chat.app_id(), chat.workflow_name(), &*user_id];
             rows.push(ChatRow {
                 chat,
                 labels: Block::new(CHAT, values, self.runtime_label(chat.runtime)),
@@ -197,8 +197,8 @@ impl<'a> View<'a> {
     fn workflow_rows(&self) -> Vec<WorkflowRow<'a>> {
         let mut users: HashMap<(RuntimeId, &str, &str), HashSet<&str>> = HashMap::new();
         for chat in self.ledger.live_chats().filter(|chat| self.is_up(chat.runtime)) {
-            let key = (chat.runtime, &*chat.app_id, &*chat.workflow_name);
-            users.entry(key).or_default().insert(&chat.user_id);
+            let key = (chat.runtime, chat.app_id(), chat.workflow_name());
+            users.entry(key).or_default().insert(chat.user_id());
         }
         let mut rows: Vec<WorkflowRow<'a>> = Vec::new();
         let mut index: HashMap<(&str, &str), usize> = HashMap::new();
