@@ -17,6 +17,8 @@ mod examples;
 mod oracle;
 #[path = "ledger/owed.rs"]
 mod owed;
+#[path = "ledger/pages.rs"]
+mod pages;
 #[path = "ledger/play.rs"]
 mod play;
 #[path = "ledger/receive.rs"]
@@ -149,9 +151,11 @@ proptest! {
             play.step(op);
             let Some(said) = play.just_heard.take() else { continue };
             let before = (play.ledger.version(), portrait(&play.ledger, &[]));
+            let revisions = pages::revisions(&play.ledger);
             play.ledger.hear(&said.answer(), said.unread, play.now);
             prop_assert_eq!(play.ledger.take_changes(play.now).1, []);
             prop_assert_eq!((play.ledger.version(), portrait(&play.ledger, &[])), before);
+            prop_assert_eq!(pages::revisions(&play.ledger), revisions);
         }
     }
 

@@ -8,6 +8,7 @@ use mozaiks_exporter::model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::pages::Album;
 use super::play::{Rows, entries, keep};
 use super::world::SECOND;
 
@@ -168,7 +169,7 @@ fn what_overtakes_its_start_waits_for_it() {
     desk.crash();
     desk.tell("c", What::Started);
     let chat = desk.ledger.chat("c").unwrap();
-    assert_eq!((&*chat.user_id, chat.is_live()), ("alice", false));
+    assert_eq!((chat.user_id(), chat.is_live()), ("alice", false));
     assert_eq!((desk.starts(), desk.ends(Outcome::Completed)), (1, 1));
     assert_eq!(desk.total().get(Count::PromptTokens), 5);
 }
@@ -181,7 +182,7 @@ fn what_nobody_introduces_counts_for_nobody_after_a_minute() {
     assert_eq!(desk.total(), Counters::default());
     desk.pass(1);
     assert_eq!(desk.total().get(Count::PromptTokens), 5);
-    assert_eq!(&*desk.ledger.chat("c").unwrap().app_id, UNKNOWN);
+    assert_eq!(desk.ledger.chat("c").unwrap().app_id(), UNKNOWN);
 }
 
 #[test]
@@ -309,6 +310,7 @@ proptest! {
             let event = desk.event(&format!("chat-{chat}"), what);
             desk.push(Some(index as u64), event);
         };
+        let mut album = Album::default();
         let (mut acknowledged, mut sent) = (vec![false; THINGS], Vec::new());
         for op in ops {
             match op {
@@ -328,6 +330,7 @@ proptest! {
                 }
                 Op::Pass(seconds) => desk.pass(seconds),
             }
+            album.look(&desk.ledger);
         }
         for index in (0..THINGS).filter(|index| !acknowledged[*index]) {
             send(&mut desk, index);
