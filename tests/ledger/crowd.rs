@@ -1,6 +1,6 @@
 //! However many chats are pushed, so many are remembered, and nothing is lost of what they came to.
 
-use mozaiks_exporter::ledger::{Outcome, Settings};
+use mozaiks_exporter::ledger::{Chat, Outcome, Settings};
 use mozaiks_exporter::model::{Count, What};
 
 use super::receive::{Desk, turn};
@@ -31,7 +31,7 @@ fn chats_that_ended_go_first_and_all_they_came_to_stays() {
     }
     assert_eq!((desk.starts(), desk.ends(Outcome::Completed)), (1_001, 1_000));
     assert_eq!(desk.total().get(Count::PromptTokens), 7_000);
-    assert!(desk.ledger.chat("lives").is_some_and(|chat| chat.is_live()));
+    assert!(desk.ledger.chat("lives").is_some_and(Chat::is_live));
     assert!(desk.ledger.chat("c999").is_some() && desk.ledger.chat("c0").is_none());
     let forgotten = desk.ledger.tally().forgotten_pushed;
     assert_eq!(usize::try_from(forgotten).unwrap() + remembered(&mut desk), 1_001);
