@@ -9,6 +9,8 @@
 //! `PROPTEST_CASES=5000 cargo test --release --test ledger` searches for longer.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "ledger/crowd.rs"]
+mod crowd;
 #[path = "ledger/events.rs"]
 mod events;
 #[path = "ledger/examples.rs"]

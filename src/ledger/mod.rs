@@ -29,6 +29,7 @@ mod book;
 mod breakdown;
 mod chat;
 mod chats;
+mod crowd;
 mod drift;
 mod histogram;
 mod known;
@@ -90,6 +91,8 @@ pub struct Settings {
     pub shared_store: bool,
     /// Chats with series of their own.
     pub max_chats: usize,
+    /// Chats that are remembered although nobody tells of them but those who push.
+    pub max_pushed_chats: usize,
     /// Workflows with series of their own.
     pub max_workflows: usize,
     /// Users with series of their own.
@@ -111,6 +114,7 @@ impl Default for Settings {
             grace: Duration::from_secs(30),
             shared_store: false,
             max_chats: 10_000,
+            max_pushed_chats: 100_000,
             max_workflows: 2_000,
             max_users: 1_000,
             max_breakdowns: 1_000,
@@ -142,6 +146,8 @@ pub struct Tally {
     pub folded_users: u64,
     /// Ids of events that were forgotten before their time, because there were too many.
     pub ids_forgotten: u64,
+    /// Pushed chats that were forgotten before their time, because there were too many.
+    pub forgotten_pushed: u64,
     /// Chats that were forgotten before the shared store had their last state.
     pub forgotten_owed: u64,
     /// Additions to label sets that were folded into `_other`.
@@ -184,6 +190,8 @@ pub struct Ledger {
     seen: Seen,
     last_tick: Option<Mono>,
     last_sweep: Option<Mono>,
+    /// With so many chats, it is looked whether too many of them were pushed.
+    crowded_at: usize,
 }
 
 impl Ledger {
@@ -213,6 +221,7 @@ impl Ledger {
             seen: Seen::default(),
             last_tick: None,
             last_sweep: None,
+            crowded_at: 0,
         }
     }
 

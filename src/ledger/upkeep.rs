@@ -125,23 +125,26 @@ impl Ledger {
             }
         }
         for (no, phase, outcome) in overdue {
-            let Some(chat) = self.chats.get_mut(no) else {
-                continue;
-            };
-            chat.close(phase, now);
-            let workflow = chat.workflow;
-            self.dirty.chats.insert(no);
-            self.index_phase(no, true);
-            if let (Some(outcome), Some(row)) = (outcome, self.workflows.row_mut(workflow)) {
-                row.ends[outcome as usize] += 1;
-                self.dirty.workflows.insert(workflow);
-            }
+            self.close(no, phase, outcome, now);
+        }
+    }
+
+    /// Closes a live chat of which nobody says that it ended.
+    pub(super) fn close(&mut self, no: u64, phase: Phase, outcome: Option<Outcome>, now: Instant) {
+        let Some(chat) = self.chats.get_mut(no) else { return };
+        chat.close(phase, now);
+        let workflow = chat.workflow;
+        self.dirty.chats.insert(no);
+        self.index_phase(no, true);
+        if let (Some(outcome), Some(row)) = (outcome, self.workflows.row_mut(workflow)) {
+            row.ends[outcome as usize] += 1;
+            self.dirty.workflows.insert(workflow);
         }
     }
 
     /// Drops the series of an ended chat. Its book stays while its runtime still tells of it,
     /// since the runtime forgets nothing and would otherwise be counted again.
-    fn evict(&mut self, no: u64) {
+    pub(super) fn evict(&mut self, no: u64) {
         if let Some(chat) = self.chats.get_mut(no) {
             let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
             sums.chats -= 1;
@@ -194,19 +197,27 @@ impl Ledger {
             !stays
         });
         for no in gone {
-            if let Some(chat) = self.chats.remove(no) {
-                self.drifts.remove(&chat.book);
-                self.tally.forgotten_owed += u64::from(self.forgive(&chat));
-                if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
-                    runtime.chats.remove(&chat.id);
-                    let lives = chat.book.lives().iter();
-                    let last = lives.map(|life| life.key.started_at).max();
-                    runtime.forgotten = runtime.forgotten.max(last);
-                    self.dirty.runtimes.insert(chat.runtime.0);
-                }
-                self.dirty.chats.insert(no);
+            if let Some(chat) = self.remove(no)
+                && let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize)
+            {
+                let lives = chat.book.lives().iter();
+                let last = lives.map(|life| life.key.started_at).max();
+                runtime.forgotten = runtime.forgotten.max(last);
+                self.dirty.runtimes.insert(chat.runtime.0);
             }
         }
         self.names.retain(|name| std::sync::Arc::strong_count(name) > 1);
+    }
+
+    /// Forgets an evicted chat.
+    pub(super) fn remove(&mut self, no: u64) -> Option<Chat> {
+        let chat = self.chats.remove(no)?;
+        self.drifts.remove(&chat.book);
+        self.tally.forgotten_owed += u64::from(self.forgive(&chat));
+        if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
+            runtime.chats.remove(chat.chat_id());
+        }
+        self.dirty.chats.insert(no);
+        Some(chat)
     }
 }
