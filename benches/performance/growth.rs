@@ -138,7 +138,6 @@ impl Row<'_> {
             [("unchanged", 0.0), ("one_percent_changed", 1.0), ("all_changed", 100.0)]
         {
             let mut spent = Vec::new();
-            let mut peaks = Vec::new();
             let mut commits = (0.0, 0.0);
             for _ in 0..if share > CHANGED { 1 } else { self.rounds } {
                 runtime.change(|world| {
@@ -147,13 +146,9 @@ impl Row<'_> {
                     }
                 });
                 commits = commit_sums(exporter);
-                let resting = cpu::rss(exporter.server.pid());
-                cpu::forget_peak(exporter.server.pid());
                 spent.push(next_poll(runtime, exporter) * 1e3);
-                peaks.push(cpu::peak(exporter.server.pid()) - resting);
             }
             self.put(&format!("poll.{name}_cpu_ms"), median(&spent));
-            self.put(&format!("poll.{name}_extra_bytes"), median(&peaks));
             if share > 0.0 {
                 self.put(&format!("commit.{name}_seconds"), commit_seconds(exporter, commits));
             }

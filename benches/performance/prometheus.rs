@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Options;
 use crate::support::cpu;
-use crate::support::process::{Exporter, Server, flags, free_address};
+use crate::support::process::{Exporter, Server, flags, free_address, wait};
 use crate::support::results::Results;
 use crate::support::runtime::Runtime;
 use crate::support::workload::{Which, World};
@@ -21,7 +21,7 @@ pub(crate) fn run(options: Options, results: &mut Results) {
 fn measure(chats: usize, options: Options, results: &mut Results) {
     let runtime = Runtime::start(World::new(chats));
     let state = tempfile::tempdir().unwrap();
-    let interval = if chats > 10_000 { 15 } else { 3 };
+    let interval = if chats > 10_000 { 30 } else { 5 };
     let every = format!("{interval}s");
     let most = (10 * chats).max(100_000).to_string();
     let words = ["--runtime.url", &runtime.url(), "--runtime.poll-interval", &every];
@@ -33,18 +33,18 @@ fn measure(chats: usize, options: Options, results: &mut Results) {
         println!("prometheus is not on PATH: nothing to compare with");
         return;
     };
-    // The first scrapes make series in Prometheus, and blocks in the exporter.
-    std::thread::sleep(Duration::from_secs(3 * interval));
-    let scrapes = || exporter_scrapes(&exporter);
-    let (first, ours, theirs) = (scrapes(), exporter.server.cpu(), prometheus.cpu());
-    for _ in 0..if options.quick { 5 } else { 10 } {
+    // The first scrapes make series in Prometheus, and what is kept in the exporter.
+    wait(|| (scrapes(&prometheus) >= 2.0).then_some(()));
+    let first = scrapes(&prometheus);
+    let (ours, theirs) = (exporter.server.cpu(), prometheus.cpu());
+    let wanted = if options.quick { 5.0 } else { 10.0 };
+    let mut count = 0.0;
+    while count < wanted {
         runtime.change(|world| world.change(1.0, Which::Newest));
-        std::thread::sleep(Duration::from_secs(interval));
+        count = wait(|| Some(scrapes(&prometheus) - first).filter(|now| *now > count));
     }
     let ours = exporter.server.cpu() - ours;
     let theirs = prometheus.cpu() - theirs;
-    // Our own question is the last.
-    let count = scrapes() - first - 1.0;
     let at = |name: &str| format!("prometheus.{chats}.{name}");
     results.put(at("scrapes"), count);
     results.put(at("ours.cpu_ms_per_scrape"), ours * 1e3 / count);
@@ -61,14 +61,20 @@ fn measure(chats: usize, options: Options, results: &mut Results) {
     assert_eq!(reply["data"]["result"][0]["value"][1], "1", "Prometheus does not get its answer");
 }
 
-/// Requests for metrics that were answered; asking is one.
-fn exporter_scrapes(exporter: &Exporter) -> f64 {
-    let text = String::from_utf8(exporter.scrape(false).body).unwrap();
-    let ours = |line: &&str| {
-        line.starts_with("mozaiks_exporter_http_requests_total") && line.contains("\"metrics\"")
+/// Scrapes that Prometheus has begun after its first.
+fn scrapes(prometheus: &Server) -> f64 {
+    // It does not like to be asked all the time.
+    std::thread::sleep(Duration::from_millis(200));
+    let text = prometheus.client().get("/metrics", "").unwrap().body;
+    let text = String::from_utf8(text).unwrap();
+    let count = |line: &str| {
+        line.strip_prefix("prometheus_target_interval_length_seconds_count{")?
+            .rsplit(' ')
+            .next()?
+            .parse()
+            .ok()
     };
-    let lines = text.lines().filter(ours);
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    text.lines().find_map(count).unwrap_or_default()
 }
 
 fn start(exporter: &Exporter, interval: u64) -> Option<(Server, tempfile::TempDir)> {

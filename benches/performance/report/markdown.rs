@@ -90,7 +90,8 @@ fn line(
     last: Option<&Report>,
     reasons: &BTreeMap<String, String>,
 ) {
-    let (what, unit, target) = (row.what, row.unit, row.target());
+    let (what, target) = (row.what, row.target());
+    let unit = if row.unit.is_empty() { String::new() } else { format!(" {}", row.unit) };
     let Some(outcome) = row.judge(numbers) else {
         return writeln!(out, "| {what} | | | | {target} | not measured | |").unwrap();
     };
@@ -109,7 +110,7 @@ fn line(
     let before = before.filter(|text| !text.contains("NaN")).unwrap_or_default();
     writeln!(
         out,
-        "| {what} | {ours} {unit} | {reference} | {ratio} | {target} | {met} | {before} |"
+        "| {what} | {ours}{unit} | {reference} | {ratio} | {target} | {met} | {before} |"
     )
     .unwrap();
 }

@@ -65,7 +65,9 @@ impl Row {
         match self.target {
             Target::Times(most) => format!("≤ {} ×", short(most)),
             Target::AtLeastTimes(least) => format!("≥ {} ×", short(least)),
-            Target::AtMost(most) => format!("≤ {} {}", short(most), self.unit),
+            Target::AtMost(most) => {
+                format!("≤ {} {}", short(most), self.unit).trim_end().to_owned()
+            }
         }
     }
 }
@@ -245,8 +247,8 @@ pub(super) const GROUPS: &[Group] = &[
                 Target::Times(0.5),
             ),
             row(
-                ("poll-memory", "memory of a poll", "MB"),
-                |n| Some(growth(n, "poll.one_percent_changed_extra_bytes")? / MB),
+                ("poll-memory", "memory of the first poll beyond what stays", "MB"),
+                |n| Some((growth(n, "first_poll_peak_bytes")? - growth(n, "rss_bytes")?) / MB),
                 Some(("body + 10 MB", |n| Some(growth(n, "body_bytes")? / MB + 10.0))),
                 Target::Times(1.0),
             ),
