@@ -27,17 +27,24 @@ const PATHS: &[(&str, Path)] = &[
         let mut engine = polled();
         repeat(times, || {
             engine.forget();
-            engine.text().0.len()
+            engine.text()
         });
     }),
     ("gzip_1000_chats", |times| {
-        let text = polled().text().0;
+        let mut engine = polled();
+        repeat(times, || {
+            engine.forget();
+            engine.gzip()
+        });
+    }),
+    ("zlib_1000_chats", |times| {
+        let text = polled().whole_text();
         repeat(times, || engine::gzip(&text).len());
     }),
     ("scrape_unchanged", |times| {
         let mut engine = polled();
         engine.gzip();
-        repeat(times, || engine.gzip().len());
+        repeat(times, || engine.gzip());
     }),
     ("poll_unchanged", |times| {
         let mut engine = polled();

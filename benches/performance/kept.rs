@@ -46,7 +46,7 @@ pub(crate) fn child(what: &str, chats: usize) {
         _ => {
             let mut engine = Engine::new(chats);
             engine.poll(&world.aggregate());
-            rest(engine, before, |engine| engine.gzip().len())
+            rest(engine, before, |engine| engine.gzip().0)
         }
     };
     println!("{kept} {}", own_peak() - before);

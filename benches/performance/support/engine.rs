@@ -3,10 +3,11 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use mozaiks_exporter::ledger::{Ledger, Settings};
-use mozaiks_exporter::metrics::{Format, Show, UserPolicy, View, render};
+use mozaiks_exporter::metrics::{self, Format, Parts, Process, Show, UserPolicy, Wanted};
 use mozaiks_exporter::model::{
     Answer, Delivery, Event, Instant, Mono, NameRule, RuntimeId, Source, Timestamp,
 };
@@ -22,7 +23,7 @@ pub(crate) struct Engine {
     ledger: Ledger,
     runtime: RuntimeId,
     numbers: Numbers,
-    show: Show,
+    engine: metrics::Engine,
     seconds: i64,
 }
 
@@ -35,7 +36,8 @@ impl Engine {
         let runtime = ledger.watch("bench", &[Source::Scrape], now(0));
         let max_series = 20 * chats as u64;
         let show = Show { users: UserPolicy::Plain, compat: true, max_series };
-        Self { ledger, runtime, numbers: Numbers::default(), show, seconds: 0 }
+        let engine = metrics::Engine::new(show);
+        Self { ledger, runtime, numbers: Numbers::default(), engine, seconds: 0 }
     }
 
     /// Takes in what `/metrics/perf/aggregate` answered, as the poll does it.
@@ -68,22 +70,50 @@ impl Engine {
         changes.iter().map(|entry| entry.body.as_ref().map_or(0, String::len)).sum()
     }
 
-    /// The text, and how many samples are in it.
-    pub(crate) fn text(&mut self) -> (Vec<u8>, u64) {
-        render(&self.view(), Format::Text)
+    /// Writes the text piece by piece, as it is sent. Its bytes and samples.
+    pub(crate) fn text(&mut self) -> (usize, u64) {
+        self.sums(false)
     }
 
-    /// The same for a client that takes gzip, as it goes over the wire.
-    pub(crate) fn gzip(&mut self) -> Vec<u8> {
-        gzip(&self.text().0)
+    /// The same for a client that takes gzip.
+    pub(crate) fn gzip(&mut self) -> (usize, u64) {
+        self.sums(true)
+    }
+
+    /// The text as a whole.
+    pub(crate) fn whole_text(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.answer(false, |part| text.extend_from_slice(&part));
+        text
+    }
+
+    fn sums(&mut self, packed: bool) -> (usize, u64) {
+        let mut bytes = 0;
+        let samples = self.answer(packed, |part| bytes += part.len());
+        (bytes, samples)
     }
 
     /// Lets the next answer be made anew from the first byte to the last.
-    #[expect(clippy::unused_self, reason = "nothing is kept yet that could be forgotten")]
-    pub(crate) fn forget(&mut self) {}
+    pub(crate) fn forget(&mut self) {
+        self.engine = metrics::Engine::new(self.engine.show().clone());
+    }
 
-    fn view(&self) -> View<'_> {
-        View::new(&self.ledger, &self.numbers, &self.show, now(self.seconds))
+    fn answer(&mut self, packed: bool, take: impl FnMut(Bytes)) -> u64 {
+        // Run times of live chats go on from one scrape to the next.
+        self.seconds += 5;
+        let (engine, ledger, now) = (&self.engine, &self.ledger, now(self.seconds));
+        let wanted = Wanted { format: Format::Text, packed };
+        let mut scrape = engine.begin(ledger, &self.numbers, Process::read(), wanted, now);
+        while scrape.goes_on() {
+            engine.gather(&mut scrape, ledger);
+        }
+        let answer = engine.finish(scrape);
+        let samples = answer.samples();
+        match answer.into_parts() {
+            Parts::Packed(parts) => parts.into_iter().for_each(take),
+            Parts::Plain(parts) => parts.for_each(take),
+        }
+        samples
     }
 }
 
