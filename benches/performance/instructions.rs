@@ -48,7 +48,7 @@ const PATHS: &[(&str, Path)] = &[
     }),
     ("poll_unchanged", |times| {
         let mut engine = polled();
-        let body = World::new(AT_ONCE).aggregate();
+        let body = World::in_one_app(AT_ONCE).aggregate();
         repeat(times, || engine.poll(&body));
     }),
     ("poll_changed", |times| {
@@ -105,14 +105,14 @@ fn repeat<T>(times: usize, mut work: impl FnMut() -> T) {
 /// A page of chats that has been told of and kept.
 fn polled() -> Engine {
     let mut engine = Engine::new(AT_ONCE);
-    engine.poll(&World::new(AT_ONCE).aggregate());
+    engine.poll(&World::in_one_app(AT_ONCE).aggregate());
     engine.take_changes();
     engine
 }
 
 /// Answers in each of which every chat has gone on.
 fn changing() -> Vec<Vec<u8>> {
-    let mut world = World::new(AT_ONCE);
+    let mut world = World::in_one_app(AT_ONCE);
     let mut next = || {
         world.change(100.0, Which::Newest);
         world.aggregate()

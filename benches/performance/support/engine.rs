@@ -23,7 +23,7 @@ pub(crate) struct Engine {
     ledger: Ledger,
     runtime: RuntimeId,
     numbers: Numbers,
-    engine: metrics::Engine,
+    inner: metrics::Engine,
     seconds: i64,
 }
 
@@ -36,8 +36,8 @@ impl Engine {
         let runtime = ledger.watch("bench", &[Source::Scrape], now(0));
         let max_series = 20 * chats as u64;
         let show = Show { users: UserPolicy::Plain, compat: true, max_series };
-        let engine = metrics::Engine::new(show);
-        Self { ledger, runtime, numbers: Numbers::default(), engine, seconds: 0 }
+        let inner = metrics::Engine::new(show);
+        Self { ledger, runtime, numbers: Numbers::default(), inner, seconds: 0 }
     }
 
     /// Takes in what `/metrics/perf/aggregate` answered, as the poll does it.
@@ -95,13 +95,13 @@ impl Engine {
 
     /// Lets the next answer be made anew from the first byte to the last.
     pub(crate) fn forget(&mut self) {
-        self.engine = metrics::Engine::new(self.engine.show().clone());
+        self.inner = metrics::Engine::new(self.inner.show().clone());
     }
 
     fn answer(&mut self, packed: bool, take: impl FnMut(Bytes)) -> u64 {
         // Run times of live chats go on from one scrape to the next.
         self.seconds += 5;
-        let (engine, ledger, now) = (&self.engine, &self.ledger, now(self.seconds));
+        let (engine, ledger, now) = (&self.inner, &self.ledger, now(self.seconds));
         let wanted = Wanted { format: Format::Text, packed };
         let mut scrape = engine.begin(ledger, &self.numbers, Process::read(), wanted, now);
         while scrape.goes_on() {

@@ -62,6 +62,7 @@ pub(crate) enum Which {
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     seed: u64,
+    apps: u64,
     chats: Vec<Past>,
     changes: u64,
 }
@@ -69,7 +70,12 @@ pub(crate) struct World {
 impl World {
     /// C(n).
     pub(crate) fn new(chats: usize) -> Self {
-        Self { seed: 20_260_118, chats: vec![Past::default(); chats], changes: 0 }
+        Self { seed: 20_260_118, apps: APPS, chats: vec![Past::default(); chats], changes: 0 }
+    }
+
+    /// The same in one app: few chats have few other series beside theirs.
+    pub(crate) fn in_one_app(chats: usize) -> Self {
+        Self { apps: 1, ..Self::new(chats) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -122,7 +128,7 @@ impl World {
         let lived = 60_000_000 + dice.next() % 3_600_000_000;
         Told {
             chat_id: dice.uuid(),
-            app_id: format!("app-{:04}", dice.next() % APPS),
+            app_id: format!("app-{:04}", dice.next() % self.apps),
             workflow_name: WORKFLOWS[(dice.next() % 8) as usize],
             user_id: user,
             started_at,
