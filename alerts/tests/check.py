@@ -149,7 +149,7 @@ def parameters(path):
 
 def check_parameters():
     defaults = {}
-    for path in [*RULES, ALERTS / "alertmanager.yml"]:
+    for path in [*RULES, ALERTS / "alertmanager.yml", ALERTS / "blackbox.yml"]:
         for number, name, default, line in parameters(path):
             where = f"{path.name}:{number}"
             if line.count(default) != 1:
