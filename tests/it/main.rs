@@ -25,6 +25,7 @@ mod mongodb;
 mod mongodb_trouble;
 mod once;
 mod receive;
+mod receive_bounds;
 mod redact;
 mod replay;
 mod weather;
