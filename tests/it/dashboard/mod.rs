@@ -17,6 +17,7 @@ mod exceptions;
 mod layout;
 mod lint;
 mod promql;
+mod schema;
 mod unit;
 mod world;
 
