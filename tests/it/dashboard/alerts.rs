@@ -1,42 +1,35 @@
 //! What panels say of alerts is what the alerts do.
 
+use std::collections::BTreeMap;
+
 use promql_parser::parser::{Expr, parse};
 use serde_json::Value;
 
 use super::board::{Board, Home, list};
 use super::catalogue::rules;
 use super::lint::PLACEHOLDERS;
-use super::promql::visit;
+use super::promql::{name, selector, visit};
 
-/// An alert's name and the numbers that its expressions compare with.
-struct Alert {
-    name: String,
-    limits: Vec<f64>,
-}
-
-/// Where a panel names an alert, its colours change at a number of that alert.
+/// Where a panel names an alert, its colours change, or its query compares, at a number of that alert.
 pub(super) fn disagreements(board: &Board) -> Vec<String> {
-    let alerts = alerts();
+    let rules = Rules::load();
     let mut found = Vec::new();
     for panel in board.panels() {
-        let description = panel["description"].as_str().unwrap_or_default();
-        let words = || description.split(|c: char| !c.is_ascii_alphanumeric());
-        for alert in alerts.iter().filter(|alert| words().any(|word| word == alert.name)) {
-            let mut limits = thresholds(panel);
-            // Who counts what is beyond a limit has it in the query.
-            for query in board.queries() {
-                if matches!(query.home, Home::Panel { panel: home, .. } if home == panel) {
-                    limits.extend(limits_of(&parse(&query.filled_in(PLACEHOLDERS)).unwrap()));
-                }
+        let mut shown = thresholds(panel);
+        for query in board.queries() {
+            if matches!(query.home, Home::Panel { panel: home, .. } if home == panel) {
+                shown.extend(rules.limits(&parse(&query.filled_in(PLACEHOLDERS)).unwrap()));
             }
-            let agrees = |limit: &f64| alert.limits.iter().any(|own| close(*own, *limit));
-            if !limits.iter().any(agrees) {
+        }
+        let description = panel["description"].as_str().unwrap_or_default();
+        for word in description.split(|c: char| !c.is_ascii_alphanumeric()) {
+            let limits: Vec<f64> =
+                rules.of(word).iter().flat_map(|rule| rules.limits(rule)).collect();
+            let agrees = |shown: &f64| limits.iter().any(|limit| close(*limit, *shown));
+            if !rules.of(word).is_empty() && !shown.iter().any(agrees) {
+                let (title, panel) = (board.title(), &panel["title"]);
                 found.push(format!(
-                    "{}, {}: {} compares with {:?}, the panel with {limits:?}",
-                    board.title(),
-                    panel["title"],
-                    alert.name,
-                    alert.limits,
+                    "{title}, {panel}: {word} compares with {limits:?}, not {shown:?}"
                 ));
             }
         }
@@ -60,61 +53,81 @@ fn thresholds(panel: &Value) -> Vec<f64> {
         .collect()
 }
 
-fn alerts() -> Vec<Alert> {
-    let mut alerts: Vec<Alert> = Vec::new();
-    for rule in rules() {
-        let (Some(name), Some(expr)) = (rule["alert"].as_str(), rule["expr"].as_str()) else {
-            continue;
-        };
-        let limits = limits_of(&parse(expr).unwrap());
-        match alerts.iter_mut().find(|alert| alert.name == name) {
-            Some(known) => known.limits.extend(limits),
-            None => alerts.push(Alert { name: name.to_owned(), limits }),
-        }
-    }
-    alerts
-}
+/// The rules, by the name that they record or the alert that they raise. Several may share one.
+struct Rules(BTreeMap<String, Vec<Expr>>);
 
-/// What an expression compares with: the numbers there, one by one and reckoned together.
-fn limits_of(expr: &Expr) -> Vec<f64> {
-    let mut found = Vec::new();
-    visit(expr, &mut |expr, _| {
-        if let Expr::Binary(binary) = expr
-            && binary.op.is_comparison_operator()
-        {
-            for side in [&binary.lhs, &binary.rhs] {
-                if let Some(limit) = reckoned(side) {
-                    found.push(limit);
-                    visit(side, &mut |inner, _| {
-                        if let Expr::NumberLiteral(number) = inner {
-                            found.push(number.val);
-                        }
-                    });
+impl Rules {
+    fn load() -> Self {
+        let mut by_name: BTreeMap<String, Vec<Expr>> = BTreeMap::new();
+        for rule in rules() {
+            let name = rule["record"].as_str().or(rule["alert"].as_str()).unwrap();
+            let expr = parse(rule["expr"].as_str().unwrap()).unwrap();
+            by_name.entry(name.to_owned()).or_default().push(expr);
+        }
+        Self(by_name)
+    }
+
+    fn of(&self, name: &str) -> &[Expr] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// What an expression compares with, also in the records that it is made of: the numbers there,
+    /// one by one and reckoned together.
+    fn limits(&self, expr: &Expr) -> Vec<f64> {
+        let mut found = Vec::new();
+        visit(expr, &mut |expr, _| {
+            if let Some(selector) = selector(expr) {
+                found.extend(self.of(name(selector)).iter().flat_map(|rule| self.limits(rule)));
+            }
+            if let Expr::Binary(binary) = expr
+                && binary.op.is_comparison_operator()
+            {
+                for side in [&binary.lhs, &binary.rhs] {
+                    let limits = self.numbers(side);
+                    if !limits.is_empty() {
+                        found.extend(limits);
+                        visit(side, &mut |inner, _| {
+                            if let Expr::NumberLiteral(number) = inner {
+                                found.push(number.val);
+                            }
+                        });
+                    }
                 }
             }
+        });
+        // What is down is zero; a panel shows the same as less than all.
+        if found.contains(&0.0) {
+            found.push(1.0);
         }
-    });
-    // What is down is zero; a panel shows the same as less than all.
-    if found.contains(&0.0) {
-        found.push(1.0);
+        found
     }
-    found
-}
 
-fn reckoned(expr: &Expr) -> Option<f64> {
-    match expr {
-        Expr::NumberLiteral(number) => Some(number.val),
-        Expr::Paren(paren) => reckoned(&paren.expr),
-        Expr::Binary(binary) => {
-            let (left, right) = (reckoned(&binary.lhs)?, reckoned(&binary.rhs)?);
-            match &*binary.op.to_string() {
-                "+" => Some(left + right),
-                "-" => Some(left - right),
-                "*" => Some(left * right),
-                "/" => Some(left / right),
-                _ => None,
+    /// The numbers that an expression may be, where it depends on nothing that is measured.
+    fn numbers(&self, expr: &Expr) -> Vec<f64> {
+        match expr {
+            Expr::NumberLiteral(number) => vec![number.val],
+            Expr::Paren(paren) => self.numbers(&paren.expr),
+            Expr::VectorSelector(selector) => {
+                self.of(name(selector)).iter().flat_map(|rule| self.numbers(rule)).collect()
             }
+            Expr::Call(call) if matches!(call.func.name, "vector" | "scalar") => {
+                call.args.args.iter().flat_map(|arg| self.numbers(arg)).collect()
+            }
+            Expr::Binary(binary) => {
+                let reckon: fn(f64, f64) -> f64 = match &*binary.op.to_string() {
+                    "+" => |left, right| left + right,
+                    "-" => |left, right| left - right,
+                    "*" => |left, right| left * right,
+                    "/" => |left, right| left / right,
+                    _ => return Vec::new(),
+                };
+                let rights = self.numbers(&binary.rhs);
+                let lefts = self.numbers(&binary.lhs).into_iter();
+                lefts
+                    .flat_map(|left| rights.iter().map(move |right| reckon(left, *right)))
+                    .collect()
+            }
+            _ => Vec::new(),
         }
-        _ => None,
     }
 }

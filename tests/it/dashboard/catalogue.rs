@@ -116,18 +116,28 @@ impl Catalogue {
         assert!(before.is_none(), "{name} stands twice in the catalogue");
     }
 
-    /// Adds what the rules record, with the labels that it keeps. A record stands before its users.
+    /// Adds what the rules record, with the labels that it keeps.
     fn record(&mut self) {
-        for rule in rules() {
-            let (Some(name), Some(expr)) = (rule["record"].as_str(), rule["expr"].as_str()) else {
-                continue;
-            };
-            let mut labels = kept(&parse(expr).unwrap(), self);
-            labels.extend(rule["labels"].as_object().into_iter().flat_map(|l| l.keys().cloned()));
-            match self.0.get_mut(name) {
+        let rules = rules();
+        let mut grows = true;
+        // Records may stand before those that they are made of, in another file.
+        while grows {
+            grows = false;
+            for rule in &rules {
+                let (Some(name), Some(expr)) = (rule["record"].as_str(), rule["expr"].as_str())
+                else {
+                    continue;
+                };
+                let mut labels = kept(&parse(expr).unwrap(), self);
+                let own = rule["labels"].as_object().into_iter().flatten();
+                labels.extend(own.map(|(label, _)| label.clone()));
                 // Several rules may record under one name, each for a case of its own.
-                Some(known) => known.labels.extend(labels),
-                None => drop(self.0.insert(name.to_owned(), Family { kind: Kind::Gauge, labels })),
+                let known = self.0.entry(name.to_owned()).or_insert_with(|| {
+                    grows = true;
+                    Family { kind: Kind::Gauge, labels: Names::new() }
+                });
+                grows |= !labels.is_subset(&known.labels);
+                known.labels.extend(labels);
             }
         }
     }
@@ -158,13 +168,10 @@ impl Catalogue {
     }
 }
 
-/// All rules of `alerts/`, in the order in which they are evaluated.
+/// All rules of `alerts/`.
 pub(super) fn rules() -> Vec<Value> {
-    let mut files: Vec<_> = rule_files();
-    // Records first: alerts use them.
-    files.sort_by_key(|file| !file.ends_with("recording.rules.yml"));
     let mut rules = Vec::new();
-    for file in files {
+    for file in rule_files() {
         let text = std::fs::read_to_string(file).unwrap();
         let read: Value = serde_saphyr::from_str(&text).unwrap();
         for group in read["groups"].as_array().unwrap() {
