@@ -82,23 +82,26 @@ impl Rules {
             if let Expr::Binary(binary) = expr
                 && binary.op.is_comparison_operator()
             {
+                let is_down = &*binary.op.to_string() == "==";
                 for side in [&binary.lhs, &binary.rhs] {
-                    let limits = self.numbers(side);
+                    let mut limits = self.numbers(side);
                     if !limits.is_empty() {
-                        found.extend(limits);
                         visit(side, &mut |inner, _| {
                             if let Expr::NumberLiteral(number) = inner {
-                                found.push(number.val);
+                                limits.push(number.val);
                             }
                         });
                     }
+                    // More than nothing is a guard and no limit. What is down is zero, and a panel
+                    // shows the same as less than all.
+                    if is_down && limits.contains(&0.0) {
+                        limits.push(1.0);
+                    }
+                    limits.retain(|limit| *limit > 0.0);
+                    found.extend(limits);
                 }
             }
         });
-        // What is down is zero; a panel shows the same as less than all.
-        if found.contains(&0.0) {
-            found.push(1.0);
-        }
         found
     }
 
