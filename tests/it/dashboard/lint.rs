@@ -28,9 +28,16 @@ pub(super) fn queries(board: &Board, catalogue: &Catalogue) -> Vec<Finding> {
     let mut found = Vec::new();
     for query in board.queries() {
         let mut tell = |rule, what| found.push(Finding::new(rule, &query, what));
+        let chosen: Vec<&str> =
+            board.variables().iter().filter_map(|v| v["name"].as_str()).collect();
         let text = query.filled_in(PLACEHOLDERS);
         match parse(&text) {
-            Ok(expr) => query_is_right(&query, &expr, catalogue, &mut tell),
+            Ok(expr) => {
+                query_is_right(&query, &expr, catalogue, &mut tell);
+                if let Home::Panel { .. } = query.home {
+                    variables_are_obeyed(&expr, &chosen, catalogue, &mut tell);
+                }
+            }
             Err(error) => tell("target-promql-rule", format!("{error} in {text}")),
         }
     }
@@ -139,6 +146,24 @@ fn selector_is_right(
     {
         tell("target-rate-interval-rule", format!("{last} of {name} over {:?}", matrix.range));
     }
+}
+
+/// Who chooses an app sees nothing of the others, in any panel whose series say whose they are.
+fn variables_are_obeyed(expr: &Expr, chosen: &[&str], catalogue: &Catalogue, tell: Tell<'_>) {
+    visit(expr, &mut |expr, _| {
+        let Some(selector) = selector(expr).filter(|selector| name(selector) != "ALERTS") else {
+            return;
+        };
+        let labels = catalogue.find(name(selector)).map(|series| series.labels).unwrap_or_default();
+        // Those of the target have rules of their own.
+        for variable in chosen.iter().skip(3).filter(|variable| labels.contains(**variable)) {
+            let value = format!("${variable}");
+            if !matchers(selector).any(|m| m.name == **variable && m.value == value) {
+                let name = name(selector);
+                tell("variable-is-obeyed", format!("{name} is not chosen by {variable}"));
+            }
+        }
+    });
 }
 
 fn are_known(labels: &[String], names: &Names, tell: Tell<'_>) {
