@@ -23,6 +23,8 @@ mod play;
 mod receive;
 #[path = "ledger/scrapers.rs"]
 mod scrapers;
+#[path = "ledger/shown.rs"]
+mod shown;
 #[path = "ledger/stored.rs"]
 mod stored;
 #[path = "ledger/world.rs"]

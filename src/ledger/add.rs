@@ -195,7 +195,10 @@ impl Ledger {
                 life.ended_at = Some(then.wall);
             }
             let moved = !new_life && !is_end && goes_on(chat, then.wall);
-            chat.last_update = chat.last_update.max(then.wall);
+            if chat.last_update < then.wall {
+                chat.last_update = then.wall;
+                self.dirty.chats.insert(no);
+            }
             chat.moved = chat.moved.max(then.mono);
             turned = chat.settle(Stage { begun: new_life, moved, previous_end }, then);
             turned.started &= is_start || is_pushed;

@@ -116,6 +116,26 @@ pub struct Chat {
 }
 
 impl Chat {
+    /// Its id. Bounded.
+    pub fn chat_id(&self) -> &str {
+        &self.chat_id
+    }
+
+    /// Whose it is, as first given.
+    pub fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
+    /// What runs in it, as first given.
+    pub fn workflow_name(&self) -> &str {
+        &self.workflow_name
+    }
+
+    /// Who runs it, as first given.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
     /// Whether it stood in the last complete answer of its runtime.
     pub(super) fn is_present(&self) -> bool {
         self.listed && self.absent_since.is_none()

@@ -12,7 +12,7 @@
 //! | `receive`, `seen` | what was pushed, and whether it was before |
 //! | `waiting` | who has to be introduced first |
 //! | `book` | what the witnesses of one chat are worth together |
-//! | `chat` | whether a chat lives |
+//! | `chat`, `chats` | whether a chat lives, and where it is |
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
@@ -27,6 +27,7 @@ mod births;
 mod book;
 mod breakdown;
 mod chat;
+mod chats;
 mod histogram;
 mod known;
 mod learn;
@@ -47,6 +48,7 @@ pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
+pub use chats::Page;
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
@@ -57,6 +59,7 @@ pub use totals::{Outcome, Spending, User, Workflow};
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
 use breakdown::Breakdowns;
+use chats::Chats;
 use owed::Owed;
 use record::Dirty;
 use seen::Seen;
@@ -156,7 +159,7 @@ struct Identity<'a> {
 pub struct Ledger {
     settings: Settings,
     runtimes: Vec<Runtime>,
-    chats: BTreeMap<u64, Chat>,
+    chats: Chats,
     next_chat: u64,
     live: BTreeSet<u64>,
     /// Chats that have ended and still have series, in the order of their end.
@@ -186,7 +189,7 @@ impl Ledger {
         Self {
             settings,
             runtimes: Vec::new(),
-            chats: BTreeMap::new(),
+            chats: Chats::default(),
             next_chat: 1,
             live: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -230,7 +233,7 @@ impl Ledger {
     pub fn retire_unwatched(&mut self, now: Instant) {
         let is_retired = |chat: &Chat| !self.runtimes[chat.runtime.0 as usize].configured;
         let stranded: Vec<u64> =
-            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| *no).collect();
+            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| no).collect();
         for no in stranded {
             self.mark_absent(no, now);
         }
@@ -274,7 +277,27 @@ impl Ledger {
 
     /// Chats, runtimes and totals as they stand. Order: as first seen.
     pub fn chats(&self) -> impl Iterator<Item = &Chat> {
-        self.chats.values().filter(|chat| !chat.evicted)
+        self.chats.iter().map(|(_, chat)| chat).filter(|chat| !chat.evicted)
+    }
+
+    /// Chats in pages of consecutive numbers, from that page on. An evicted one may be among them.
+    pub fn pages_from(&self, first: u64) -> impl Iterator<Item = (u64, &Page)> {
+        self.chats.pages_from(first)
+    }
+
+    /// Whether there is a page of that number.
+    pub fn has_page(&self, number: u64) -> bool {
+        self.pages_from(number).next().is_some_and(|(first, _)| first == number)
+    }
+
+    /// Chats of the same names in other runtimes that were seen before that one.
+    pub fn twins_before(&self, chat: &Chat) -> impl Iterator<Item = &Chat> {
+        let no = |runtime: &Runtime| runtime.chats.get(&chat.chat_id).copied();
+        let own = self.runtime(chat.runtime).and_then(no);
+        let others = self.runtimes.iter().filter_map(no).filter(move |no| Some(*no) < own);
+        others.filter_map(|no| self.chats.get(&no)).filter(|other| {
+            other.app_id == chat.app_id && other.workflow_name == chat.workflow_name
+        })
     }
 
     /// The chat of that id, whichever runtime has it.
@@ -321,6 +344,11 @@ impl Ledger {
         self.guests.iter().count()
     }
 
+    /// Up to which birth series show their values.
+    pub fn revealed(&self) -> Birth {
+        self.births.revealed()
+    }
+
     /// Whether a series born then still shows 0.
     pub fn hides(&self, birth: Birth) -> bool {
         self.births.hides(birth)
@@ -345,7 +373,7 @@ impl Ledger {
     /// that it knows: a blind witness is seen by the difference.
     pub fn drifts(&self) -> BTreeMap<Witness, (Counters, Counters)> {
         let mut sums: BTreeMap<Witness, (Counters, Counters)> = BTreeMap::new();
-        for chat in self.chats.values() {
+        for (_, chat) in self.chats.iter() {
             for (witness, account) in chat.book.accounts() {
                 let sums = sums.entry(witness).or_default();
                 sums.0.add(chat.book.published());

@@ -167,13 +167,13 @@ impl Ledger {
         self.own_name.clone()
     }
 
-    /// Notes the debt for chats that have changed.
+    /// Notes the debt for chats that have changed, and that they have.
     pub(super) fn owe_touched(&mut self) {
-        let touched = self.dirty.chats.take_fresh();
-        if !self.settings.shared_store {
-            return;
-        }
-        for no in touched {
+        for no in self.dirty.chats.take_fresh() {
+            self.chats.touch(no);
+            if !self.settings.shared_store {
+                continue;
+            }
             let Some(chat) = self.chats.get_mut(&no).filter(|chat| chat.pushed) else {
                 continue;
             };
@@ -196,7 +196,7 @@ impl Ledger {
     pub(super) fn restore_debt(&mut self, now: Instant) {
         let on = self.settings.shared_store;
         let mut owed = Vec::new();
-        for (no, chat) in &mut self.chats {
+        for (no, chat) in self.chats.iter_mut() {
             chat.stored = match chat.stored {
                 // Once it changes, nobody knows any more; its row is written then.
                 _ if !on => Stored::Unknown,
@@ -204,7 +204,7 @@ impl Ledger {
                 known => known,
             };
             if let Stored::Owed(since) = chat.stored {
-                owed.push((since, *no));
+                owed.push((since, no));
             }
         }
         owed.sort_unstable();

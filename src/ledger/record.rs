@@ -230,7 +230,7 @@ impl Ledger {
         self.dirty.runtimes.extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
         self.dirty.workflows.extend(0..self.workflows.rows().len());
         self.dirty.users.extend(0..self.users.rows().len());
-        self.dirty.chats.all.extend(self.chats.keys());
+        self.dirty.chats.all.extend(self.chats.iter().map(|(no, _)| no));
         self.dirty.breakdowns.extend(0..self.breakdowns.rows().len());
         self.dirty.sessions.extend(self.sessions.numbers());
         self.dirty.guests.extend(self.guests.iter().map(|(no, _)| no));

@@ -184,7 +184,7 @@ impl Ledger {
             .iter()
             .filter(|(_, c)| c.evicted && !c.is_present())
             .filter(|(_, c)| now.mono.since(c.absent_since.unwrap_or(c.told)) >= retention)
-            .map(|(no, _)| *no)
+            .map(|(no, _)| no)
             .collect();
         // What the runtime pushes is a chat's sum since ever, and nothing in it says when the chat
         // began: one that comes back after weeks would count again.
