@@ -82,7 +82,7 @@ impl Rules {
             if let Expr::Binary(binary) = expr
                 && binary.op.is_comparison_operator()
             {
-                let is_down = &*binary.op.to_string() == "==";
+                let operator = binary.op.to_string();
                 for side in [&binary.lhs, &binary.rhs] {
                     let mut limits = self.numbers(side);
                     if !limits.is_empty() {
@@ -94,10 +94,10 @@ impl Rules {
                     }
                     // More than nothing is a guard and no limit. What is down is zero, and a panel
                     // shows the same as less than all.
-                    if is_down && limits.contains(&0.0) {
+                    if operator == "==" && limits.contains(&0.0) {
                         limits.push(1.0);
                     }
-                    limits.retain(|limit| *limit > 0.0);
+                    limits.retain(|limit| *limit != 0.0 || operator != ">");
                     found.extend(limits);
                 }
             }

@@ -105,7 +105,7 @@ fn named(name: &str, catalogue: &Catalogue) -> What {
 fn by_name(family: &str) -> What {
     let mut words = family.split(':');
     let (level, metric, operation) = (words.next(), words.next(), words.next());
-    if operation.is_some_and(|operation| operation.starts_with("ratio")) {
+    if operation.is_some_and(|o| o.starts_with("ratio") || o.starts_with("remaining")) {
         return What::Share;
     }
     let name = metric.or(level).unwrap_or_default();
