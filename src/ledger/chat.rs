@@ -50,14 +50,11 @@ pub(super) struct Turned {
 pub struct Chat {
     /// The runtime where it was first seen.
     pub runtime: RuntimeId,
-    /// Bounded.
-    pub chat_id: Arc<str>,
-    /// As first given.
-    pub app_id: Arc<str>,
-    /// As first given.
-    pub workflow_name: Arc<str>,
-    /// As first given.
-    pub user_id: Arc<str>,
+    #[serde(rename = "chat_id")]
+    pub(super) id: Arc<str>,
+    pub(super) app_id: Arc<str>,
+    pub(super) workflow_name: Arc<str>,
+    pub(super) user_id: Arc<str>,
     /// Its accounts.
     pub book: Book,
     /// Whether it lives.
@@ -116,12 +113,12 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Its id. Bounded.
+    /// Its id, bounded.
     pub fn chat_id(&self) -> &str {
-        &self.chat_id
+        &self.id
     }
 
-    /// Whose it is, as first given.
+    /// The app that it belongs to, as first given.
     pub fn app_id(&self) -> &str {
         &self.app_id
     }

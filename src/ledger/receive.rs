@@ -46,6 +46,7 @@ impl Ledger {
             }
             outcomes.push(outcome);
         }
+        self.thin_out(now);
         self.settle_version();
         outcomes
     }
@@ -60,6 +61,7 @@ impl Ledger {
         let outcome = self.note(id, now);
         if outcome == Received::New {
             self.hear(answer, 0, now);
+            self.thin_out(now);
         }
         self.settle_version();
         outcome

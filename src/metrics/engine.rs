@@ -336,7 +336,7 @@ impl Kept {
 
     /// Forgets pages that the ledger has no more.
     fn forget_gone(&mut self, ledger: &Ledger) {
-        let gone = |number: &&u64| !ledger.has_page(**number);
+        let gone = |number: &&u64| ledger.page(**number).is_none();
         let gone: Vec<u64> = self.pages.keys().filter(gone).copied().collect();
         for number in gone {
             self.drop_page(number);

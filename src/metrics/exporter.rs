@@ -185,6 +185,12 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| out.put([], view.look.ledger.tally().ids_forgotten),
     ),
     &plain(
+        Type::Counter,
+        "mozaiks_exporter_pushed_chats_forgotten_total",
+        "Pushed chats that were forgotten before their time, because there were too many.",
+        |view, out| out.put([], view.look.ledger.tally().forgotten_pushed),
+    ),
+    &plain(
         Type::Gauge,
         "mozaiks_exporter_events_pending",
         "Requests with events that wait for the disk before they are answered.",

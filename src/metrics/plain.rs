@@ -12,13 +12,10 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Live chats of all runtimes that answer.",
         [],
         |view, out| {
-            let ids = (0_u16..).map(RuntimeId).zip(view.look.ledger.runtimes());
-            let heard =
-                |runtime: &crate::ledger::Runtime| runtime.configured && runtime.was_heard();
-            if ids.filter(|(_, runtime)| heard(runtime)).any(|(id, _)| view.look.is_up(id)) {
-                let live =
-                    view.look.ledger.live_chats().filter(|chat| view.look.is_up(chat.runtime));
-                out.put([], live.count());
+            let ids = || (0_u16..).map(RuntimeId).zip(view.look.ledger.runtimes());
+            let up = || ids().filter(|(id, _)| view.look.is_up(*id)).map(|(_, runtime)| runtime);
+            if up().any(|runtime| runtime.configured && runtime.was_heard()) {
+                out.put([], up().map(|runtime| runtime.sums.live).sum::<usize>());
             }
         },
     ),
@@ -28,11 +25,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Chats that the ledger holds, live and ended, until they are evicted.",
         [],
         |view, out| {
-            if view.look.ledger.runtimes().iter().any(crate::ledger::Runtime::is_met) {
-                out.put(
-                    [],
-                    view.look.ledger.chats().filter(|chat| view.look.is_met(chat.runtime)).count(),
-                );
+            let met = || view.look.ledger.runtimes().iter().filter(|runtime| runtime.is_met());
+            if met().next().is_some() {
+                out.put([], met().map(|runtime| runtime.sums.chats).sum::<usize>());
             }
         },
     ),

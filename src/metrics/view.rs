@@ -167,7 +167,7 @@ impl<'a> View<'a> {
     pub fn new(ledger: &'a Ledger, numbers: &'a Numbers, show: &'a Show, now: Instant) -> Self {
         let mut view = Self::without_chats(Look::new(ledger, show, now), numbers, Process::read());
         let look = &view.look;
-        let pages = ledger.pages_from(0).map(|(_, page)| Draft::of_page(page, look, |_| true));
+        let pages = ledger.pages().map(|(_, page)| Draft::of_page(page, look, |_| true));
         view.chats = pages.chain([Draft::of_folded(&view.look)]).collect();
         view
     }
@@ -192,8 +192,8 @@ impl<'a> View<'a> {
     fn workflow_rows(&self) -> Vec<WorkflowRow<'a>> {
         let mut users: HashMap<(RuntimeId, &str, &str), HashSet<&str>> = HashMap::new();
         for chat in self.look.ledger.live_chats().filter(|chat| self.look.is_up(chat.runtime)) {
-            let key = (chat.runtime, &*chat.app_id, &*chat.workflow_name);
-            users.entry(key).or_default().insert(&chat.user_id);
+            let key = (chat.runtime, chat.app_id(), chat.workflow_name());
+            users.entry(key).or_default().insert(chat.user_id());
         }
         let mut rows: Vec<WorkflowRow<'a>> = Vec::new();
         let mut index: HashMap<(&str, &str), usize> = HashMap::new();
