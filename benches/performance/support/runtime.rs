@@ -79,7 +79,8 @@ impl Shared {
             }
             let path = request.split(' ').nth(1)?;
             let mut answer = |status: &str, body: &[u8]| {
-                let date = chrono::DateTime::from(std::time::SystemTime::now()).to_rfc2822();
+                let date = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now())
+                    .to_rfc2822();
                 let date = date.replace("+0000", "GMT");
                 let length = body.len();
                 let head = format!(

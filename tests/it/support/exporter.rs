@@ -47,7 +47,7 @@ impl Launch {
     /// Gives a flag; the last one of a name stands, unless the flag may be given many times.
     pub(crate) fn flag(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         let given = self.args.iter().position(|arg| arg == name);
-        match given.filter(|_| name != "--runtime.url") {
+        match given.filter(|_| !["--runtime.url", "--ag2.path"].contains(&name)) {
             Some(index) => value.as_ref().clone_into(&mut self.args[index + 1]),
             None => self.args.extend([name.into(), value.as_ref().to_owned()]),
         }

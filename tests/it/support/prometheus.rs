@@ -53,7 +53,9 @@ pub(crate) struct Prometheus {
 /// What it scrapes, and how.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    pub(crate) target: SocketAddr,
+    pub(crate) targets: Vec<SocketAddr>,
+    /// Whether it scrapes itself as well, as the job `prometheus`.
+    pub(crate) itself: bool,
     /// Between scrapes, and between evaluations of rules.
     pub(crate) interval: &'static str,
     pub(crate) job: &'static str,
@@ -64,33 +66,47 @@ pub(crate) struct Setup {
 impl Prometheus {
     /// Starts one that scrapes the exporter at that interval.
     pub(crate) fn start(target: SocketAddr, interval: &'static str) -> Self {
-        Self::start_with(&Setup { target, interval, job: "mozaiks", rules: Vec::new() })
+        Self::start_with(&Setup {
+            targets: vec![target],
+            itself: false,
+            interval,
+            job: "mozaiks",
+            rules: Vec::new(),
+        })
     }
 
     /// Starts one that is set up like this.
     pub(crate) fn start_with(setup: &Setup) -> Self {
-        let Setup { target, interval, job, rules } = setup;
+        let Setup { targets, itself, interval, job, rules } = setup;
         let dir = TempDir::new().unwrap();
-        let config = format!(
+        let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        let mut config = format!(
             "global: {{scrape_interval: {interval}, scrape_timeout: {interval}, \
              evaluation_interval: {interval}}}\n\
              rule_files: {rules:?}\n\
              scrape_configs:\n\
              - job_name: {job}\n\
              \x20 metrics_path: {METRICS}\n\
-             \x20 static_configs: [{{targets: ['{target}']}}]\n"
+             \x20 static_configs: [{{targets: {targets:?}}}]\n"
         );
-        Self::launch(dir, &config)
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
+        if *itself {
+            let itself = format!(
+                "- job_name: prometheus\n\x20 static_configs: [{{targets: ['{address}']}}]\n"
+            );
+            config.push_str(&itself);
+        }
+        Self::launch(dir, address, &config)
     }
 
     /// Starts one that scrapes nothing, in a folder where `data` holds blocks.
     pub(crate) fn over(dir: TempDir) -> Self {
-        Self::launch(dir, "global: {}\n")
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
+        Self::launch(dir, address, "global: {}\n")
     }
 
-    fn launch(dir: TempDir, config: &str) -> Self {
+    fn launch(dir: TempDir, address: SocketAddr, config: &str) -> Self {
         std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new("prometheus")
             .arg("--config.file=prometheus.yml")
@@ -130,9 +146,21 @@ impl Prometheus {
         self.ask(expression, &format!("&time={at}"))
     }
 
+    /// All series that an expression yields within the last seconds, a sample every two of them.
+    pub(crate) fn query_range(&self, expression: &str, seconds: i64) -> Vec<Series> {
+        let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
+        let now = super::chat::now().timestamp();
+        let range = format!("start={}&end={now}&step=2", now - seconds);
+        self.results(expression, &format!("/api/v1/query_range?query={query}&{range}"))
+    }
+
     fn ask(&self, expression: &str, time: &str) -> Vec<Series> {
         let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
-        let answer = self.api(&format!("/api/v1/query?query={query}{time}"));
+        self.results(expression, &format!("/api/v1/query?query={query}{time}"))
+    }
+
+    fn results(&self, expression: &str, target: &str) -> Vec<Series> {
+        let answer = self.api(target);
         assert_eq!(answer["status"], "success", "{expression}: {answer}");
         let data = &answer["data"];
         data["result"].as_array().unwrap().iter().map(read).collect()
