@@ -6,7 +6,7 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `apply` | what an answer does |
+//! | `hear`, `apply` | what an answer does |
 //! | `learn` | whose an event is |
 //! | `add` | what it adds |
 //! | `receive`, `seen` | what was pushed, and whether it was before |
@@ -27,6 +27,7 @@ mod births;
 mod book;
 mod breakdown;
 mod chat;
+mod hear;
 mod histogram;
 mod known;
 mod learn;
@@ -47,6 +48,7 @@ pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
+pub use hear::{Heard, Hearing, Mark, Mention};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
