@@ -6,10 +6,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::time::Duration;
 
 use mozaiks_exporter::ledger::{Ledger, Settings, Visitor};
-use mozaiks_exporter::metrics::{Format, Show, Type, UserPolicy, View, catalogue, render};
+use mozaiks_exporter::metrics::{
+    Engine, Format, Parts, Process, Show, Type, UserPolicy, View, Wanted, catalogue, render,
+};
 use mozaiks_exporter::model::{
     About, Answer, ChatSnapshot, Event, Instant, Level, Mono, Report, RuntimeId, Source, Stated,
     Timestamp, Usage, Usd, What,
@@ -381,6 +384,60 @@ proptest! {
         ledger.hear(&answer(runtime, at(1), snapshots), 0, at(1));
         let ours = text(&ledger, &show(), Format::Text, at(2));
         prop_assert_eq!(lines(&ours), lines(&oracle(&read(&ours))));
+    }
+}
+
+/// Names that are alike, long, or of any characters: what repeats within reach, and what does not.
+fn awkward_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-b]{1,2}",
+        2 => "[0-9a-f]{8}-[0-9a-f]{4}",
+        2 => "same-[0-9]{1,2}",
+        1 => "[a-z]{400,512}",
+        1 => (1..300_usize).prop_map(|length| "x".repeat(length)),
+        1 => any::<String>().prop_map(|s| s.replace('\0', "") + "x"),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_packed_line_by_line_is_unpacked_to_the_same(
+        chats in prop::collection::vec(
+            ([awkward_name(), awkward_name(), awkward_name(), awkward_name()], any::<[u8; 5]>(), 0.0..2.0_f64, any::<bool>()),
+            0..150,
+        ),
+        several: bool,
+    ) {
+        let mut ledger = Ledger::new(Settings::default());
+        let runtime = ledger.watch("main", &[Source::Scrape], at(0));
+        if several {
+            ledger.watch("other", &[Source::Logs], at(0));
+        }
+        let snapshots = chats
+            .iter()
+            .map(|(names, counts, cost, ended)| {
+                let names = [0, 1, 2, 3].map(|index| names[index].as_str());
+                chat(names, -9, ended.then_some(-1), counts.map(u64::from), *cost)
+            })
+            .collect();
+        ledger.hear(&answer(runtime, at(1), snapshots), 0, at(1));
+        let engine = Engine::new(show());
+        let packed = |packed| {
+            let (numbers, process) = (Numbers::default(), Process::default());
+            let wanted = Wanted { format: Format::Text, packed };
+            let mut scrape = engine.begin(&ledger, &numbers, process, wanted, at(2));
+            engine.gather(&mut scrape, &ledger);
+            engine.finish(scrape).into_parts()
+        };
+        let (Parts::Packed(packed), Parts::Plain(plain)) = (packed(true), packed(false)) else {
+            panic!("not as it was wanted");
+        };
+        let mut text = String::new();
+        flate2::bufread::GzDecoder::new(&*packed.concat()).read_to_string(&mut text).unwrap();
+        let plain = String::from_utf8(plain.collect::<Vec<_>>().concat()).unwrap();
+        prop_assert_eq!(text, plain);
     }
 }
 

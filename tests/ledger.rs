@@ -9,6 +9,8 @@
 //! `PROPTEST_CASES=5000 cargo test --release --test ledger` searches for longer.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "ledger/crowd.rs"]
+mod crowd;
 #[path = "ledger/events.rs"]
 mod events;
 #[path = "ledger/examples.rs"]
@@ -17,12 +19,16 @@ mod examples;
 mod oracle;
 #[path = "ledger/owed.rs"]
 mod owed;
+#[path = "ledger/pages.rs"]
+mod pages;
 #[path = "ledger/play.rs"]
 mod play;
 #[path = "ledger/receive.rs"]
 mod receive;
 #[path = "ledger/scrapers.rs"]
 mod scrapers;
+#[path = "ledger/shown.rs"]
+mod shown;
 #[path = "ledger/stored.rs"]
 mod stored;
 #[path = "ledger/world.rs"]
@@ -148,9 +154,11 @@ proptest! {
             play.step(op);
             let Some(said) = play.just_heard.take() else { continue };
             let before = (play.ledger.version(), portrait(&play.ledger, &[]));
+            let revisions = pages::revisions(&play.ledger);
             play.ledger.hear(&said.answer(), said.unread, play.now);
             prop_assert_eq!(play.ledger.take_changes(play.now).1, []);
             prop_assert_eq!((play.ledger.version(), portrait(&play.ledger, &[])), before);
+            prop_assert_eq!(pages::revisions(&play.ledger), revisions);
         }
     }
 

@@ -193,7 +193,7 @@ impl App {
         if let (Some(mongo), Some(flush)) = (mongo, flush) {
             store_in(mongo, flush, &shared, &telemetry, &mut tasks, &stop);
         }
-        let site = Arc::new(Site { ledger: Arc::clone(&shared), telemetry, show });
+        let site = Arc::new(Site::new(Arc::clone(&shared), telemetry, show));
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "metrics listener ready");

@@ -25,6 +25,8 @@ pub use runtimes::{Polling, RuntimeConfig};
 pub const LISTEN_ADDRESS: &str = "127.0.0.1:9847";
 /// Series that one chat has at most, about.
 const SERIES_PER_CHAT: u64 = 10;
+/// Pushed chats that are remembered, for each that has series: some 1.4 kB each.
+const PUSHED_PER_SHOWN: usize = 10;
 /// Series that one workflow has, histograms included, about; half as many chats' worth at most.
 const SERIES_PER_WORKFLOW: u64 = 50;
 /// Series that one agent has with one model, about, its histogram included.
@@ -222,6 +224,7 @@ impl Config {
                 defaults.dedup_window,
             ),
             max_chats: bounded(SERIES_PER_CHAT),
+            max_pushed_chats: PUSHED_PER_SHOWN.saturating_mul(bounded(SERIES_PER_CHAT)),
             max_workflows: bounded(4 * SERIES_PER_WORKFLOW),
             max_users: bounded(100),
             max_breakdowns: bounded(4 * SERIES_PER_BREAKDOWN),

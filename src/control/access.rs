@@ -53,14 +53,17 @@ impl Access {
         let Some(shown) = shown.and_then(credentials) else { return false };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|known| known.at.elapsed() >= READ_AGAIN) {
-            *known = self.read();
+            // Said when it changes, not as often as somebody asks.
+            let was_said = known.as_ref().is_some_and(|known| known.tag.is_none());
+            *known = self.read(was_said);
         }
         known.as_ref().is_some_and(|Known { key, tag, .. }| {
             tag.is_some_and(|tag| hmac::verify(key, &shown, tag.as_ref()).is_ok())
         })
     }
 
-    fn read(&self) -> Option<Known> {
+    /// Reads the file. `was_said`: that it cannot be read is no news.
+    fn read(&self, was_said: bool) -> Option<Known> {
         let read = || -> io::Result<String> {
             let mut text = String::new();
             let size =
@@ -74,6 +77,7 @@ impl Access {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).ok()?;
         let tag = match read() {
             Ok(token) => Some(hmac::sign(&key, token.as_bytes())),
+            Err(_) if was_said => None,
             Err(error) => {
                 let path = self.path.display();
                 warn!(%path, %error, "cannot read --control.token-file; nobody may push");

@@ -16,7 +16,7 @@ use super::intake::{Intake, Outcome};
 use super::refusal::Refusal;
 use crate::model::RuntimeId;
 use crate::server::reply::{
-    JSON, PLAIN, compressed, count, json, method_not_allowed, not_found, ok, respond,
+    JSON, PLAIN, compressed, counted, json, method_not_allowed, not_found, ok, respond,
 };
 use crate::server::{Handler, OPENAPI, Payload, Peer};
 use crate::sources::receive::Shape;
@@ -103,8 +103,7 @@ impl Handler for Control {
             }
         };
         let response = compressed(response, &head.headers);
-        count(&self.intake.telemetry, route.label(), &response, start.elapsed());
-        response
+        counted(&self.intake.telemetry, route.label(), response, start.elapsed())
     }
 }
 

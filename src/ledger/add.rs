@@ -28,7 +28,7 @@ impl Ledger {
     /// Adds what an event counts.
     pub(super) fn add(&mut self, no: u64, told: &Told, now: Instant) {
         let Told { source, event } = told;
-        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let Some(chat) = self.chats.get_mut(no) else { return };
         let (id, workflow) = (chat.runtime, chat.workflow);
         let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
         if *source == Source::Receive && !std::mem::replace(&mut chat.pushed, true) {
@@ -44,7 +44,8 @@ impl Ledger {
             self.dirty.chats.insert(no);
         }
         let Some(growth) = growth(&event.what) else { return };
-        let published = chat.book.add(voice(*source, &event.what), &growth);
+        let witness = voice(*source, &event.what);
+        let published = self.drifts.tell(&mut chat.book, witness, &growth);
         let then = moment(event.at, now);
         if let What::Turn { seconds: Some(seconds), .. } = event.what
             && then.wall >= chat.last_update
@@ -53,7 +54,7 @@ impl Ledger {
         }
         chat.last_update = chat.last_update.max(then.wall);
         chat.moved = chat.moved.max(then.mono);
-        let chat_id = chat.chat_id.clone();
+        let chat_id = chat.id.clone();
         self.dirty.chats.insert(no);
         self.credit(no, &published, true, Turned::default(), now);
         let Some(row) = self.workflows.rows().get(workflow) else { return };
@@ -182,7 +183,7 @@ impl Ledger {
     /// Settles whether the chat lives after an event.
     fn live(&mut self, no: u64, told: &Told, now: Instant) {
         let Told { source, event } = told;
-        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let Some(chat) = self.chats.get_mut(no) else { return };
         // Of what AG2 tells, nothing says when a chat begins or ends.
         if *source == Source::Ag2 || matches!(event.what, What::SessionOpened { .. }) {
             return;
@@ -206,6 +207,9 @@ impl Ledger {
                 life.ended_at = Some(then.wall);
             }
             let moved = !new_life && !is_end && goes_on(chat, then.wall);
+            if new_life || chat.last_update < then.wall {
+                self.dirty.chats.insert(no);
+            }
             chat.last_update = chat.last_update.max(then.wall);
             chat.moved = chat.moved.max(then.mono);
             turned = chat.settle(Stage { begun: new_life, moved, previous_end }, then);

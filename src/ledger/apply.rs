@@ -38,7 +38,7 @@ impl Ledger {
             self.welcome(no, now);
         }
         let (Some(chat), Some(runtime)) =
-            (self.chats.get_mut(&no), self.runtimes.get_mut(answer.runtime.0 as usize))
+            (self.chats.get_mut(no), self.runtimes.get_mut(answer.runtime.0 as usize))
         else {
             return no;
         };
@@ -64,7 +64,7 @@ impl Ledger {
 
         let first_life = chat.book.lives().is_empty();
         let told_before = chat.told_before(&key);
-        let booked = chat.book.record(key, &snapshot.totals, || standing);
+        let booked = self.drifts.record(&mut chat.book, key, &snapshot.totals, standing);
         if booked.regressed {
             *self.tally.regressions.entry(answer.source).or_default() += 1;
             self.dirty.meta = true;
@@ -191,7 +191,7 @@ impl Ledger {
             no,
             Chat {
                 runtime,
-                chat_id,
+                id: chat_id,
                 app_id,
                 workflow_name,
                 user_id,
@@ -228,8 +228,8 @@ impl Ledger {
     /// Gives an evicted chat that moves or lives again its series back, where there is room.
     /// `uncredited` is what it has gained and is yet to be credited with.
     pub(super) fn revive(&mut self, no: u64, uncredited: &Counters) {
-        let has_room = self.chats.get(&no).is_some_and(|chat| chat.folded) || self.make_room();
-        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let has_room = self.chats.get(no).is_some_and(|chat| chat.folded) || self.make_room();
+        let Some(chat) = self.chats.get_mut(no) else { return };
         let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
         sums.chats += 1;
         sums.totals.add(chat.book.published());
@@ -241,7 +241,7 @@ impl Ledger {
 
     /// Keeps the indexes of live and ended chats in step with a chat's phase.
     pub(super) fn index_phase(&mut self, no: u64, was_live: bool) {
-        let Some(chat) = self.chats.get_mut(&no) else {
+        let Some(chat) = self.chats.get_mut(no) else {
             return;
         };
         let live = chat.is_live();
@@ -255,16 +255,12 @@ impl Ledger {
         if live == was_live {
             return;
         }
-        if live {
-            self.live.insert(no);
-        } else {
-            self.live.remove(&no);
-        }
         let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
         sums.live = sums.live.saturating_add_signed(if live { 1 } else { -1 });
         if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
             workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
         }
+        self.chats.set_live(no, live);
     }
 
     /// Adds what a chat has gained to the totals that outlive it. `priced` says whether who told of it
@@ -277,7 +273,7 @@ impl Ledger {
         turned: Turned,
         now: Instant,
     ) {
-        let Some(chat) = self.chats.get(&no) else {
+        let Some(chat) = self.chats.get(no) else {
             return;
         };
         if gained.is_zero() && turned == Turned::default() {

@@ -102,6 +102,11 @@ impl Births {
         birth > self.revealed
     }
 
+    /// Everything up to this one shows its values.
+    pub fn revealed(&self) -> Birth {
+        self.revealed
+    }
+
     /// Takes note of a scrape that begins. Returns a ticket for [`Births::served`].
     pub fn arrive(&mut self, visitor: &Visitor, now: Instant) -> Ticket {
         let index = self.find(visitor).unwrap_or_else(|| self.enlist(visitor, now));

@@ -50,14 +50,11 @@ pub(super) struct Turned {
 pub struct Chat {
     /// The runtime where it was first seen.
     pub runtime: RuntimeId,
-    /// Bounded.
-    pub chat_id: Arc<str>,
-    /// As first given.
-    pub app_id: Arc<str>,
-    /// As first given.
-    pub workflow_name: Arc<str>,
-    /// As first given.
-    pub user_id: Arc<str>,
+    #[serde(rename = "chat_id")]
+    pub(super) id: Arc<str>,
+    pub(super) app_id: Arc<str>,
+    pub(super) workflow_name: Arc<str>,
+    pub(super) user_id: Arc<str>,
     /// Its accounts.
     pub book: Book,
     /// Whether it lives.
@@ -116,6 +113,26 @@ pub struct Chat {
 }
 
 impl Chat {
+    /// Its id, bounded.
+    pub fn chat_id(&self) -> &str {
+        &self.id
+    }
+
+    /// The app that it belongs to, as first given.
+    pub fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
+    /// What runs in it, as first given.
+    pub fn workflow_name(&self) -> &str {
+        &self.workflow_name
+    }
+
+    /// Who runs it, as first given.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
     /// Whether it stood in the last complete answer of its runtime.
     pub(super) fn is_present(&self) -> bool {
         self.listed && self.absent_since.is_none()

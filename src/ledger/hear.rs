@@ -105,7 +105,7 @@ impl Ledger {
                 },
             };
             let same = |chat: &Chat| chat.is_present() && chat.listed_life == life;
-            if self.chats.get(&no).is_some_and(same) {
+            if self.chats.get(no).is_some_and(same) {
                 held.insert(no);
             }
         }
@@ -122,7 +122,7 @@ impl Hearing<'_, '_> {
         let no = self.ledger.apply(self.answer, snapshot, self.newcomers, self.now);
         // Without a start of its own the life would be another one in another process.
         let started_at = snapshot.started_at.filter(|_| self.answer.complete)?;
-        let chat = self.ledger.chats.get(&no)?;
+        let chat = self.ledger.chats.get(no)?;
         let key = life_key(self.answer, snapshot);
         let life = chat.book.lives().iter().find(|life| life.key == key)?;
         // What stands below its mark counts as a regression each time that it is said.
@@ -139,7 +139,7 @@ impl Hearing<'_, '_> {
     pub fn still(&mut self, mark: &Mark) -> bool {
         let (id, now) = (self.answer.runtime, self.now);
         let Some(runtime) = self.ledger.runtimes.get_mut(id.0 as usize) else { return false };
-        let Some(chat) = self.ledger.chats.get_mut(&mark.no) else { return false };
+        let Some(chat) = self.ledger.chats.get_mut(mark.no) else { return false };
         let key = LifeKey { source: self.answer.source, runtime: id, started_at: mark.started_at };
         let Some(life) = chat.book.lives().iter().find(|life| life.key == key) else {
             return false;

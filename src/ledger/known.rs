@@ -12,7 +12,7 @@ impl Ledger {
     /// What is known of a chat, when `source` is about to tell of it.
     pub fn acquaintance(&self, runtime: RuntimeId, chat_id: &str, source: Source) -> Acquaintance {
         let here = self.runtime(runtime).and_then(|runtime| runtime.chats.get(chat_id));
-        let chat = here.and_then(|no| self.chats.get(no));
+        let chat = here.and_then(|no| self.chats.get(*no));
         let own = source.witnesses();
         let counts_turns = |(witness, account): (Witness, &Counters)| {
             !own.contains(&witness) && account.get(Count::Turns) > 0
@@ -37,12 +37,12 @@ impl Ledger {
         now: Instant,
     ) -> Vec<Arc<str>> {
         let chats = self.live_chats().filter(|chat| chat.runtime == runtime);
-        let mut live: Vec<_> = chats.map(|chat| (chat.told, &chat.chat_id)).collect();
+        let mut live: Vec<_> = chats.map(|chat| (chat.told, &chat.id)).collect();
         live.sort_unstable();
         let lately = |(closed, _): &&(i64, u64)| now.mono.since(Mono(*closed)) <= within;
         let closed = self.ended.iter().rev().take_while(lately);
-        let closed = closed.filter_map(|(_, no)| self.chats.get(no));
-        let closed = closed.filter(|chat| chat.runtime == runtime).map(|chat| &chat.chat_id);
+        let closed = closed.filter_map(|(_, no)| self.chats.get(*no));
+        let closed = closed.filter(|chat| chat.runtime == runtime).map(|chat| &chat.id);
         live.into_iter().map(|(_, id)| id).chain(closed).take(most).cloned().collect()
     }
 }

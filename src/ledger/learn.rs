@@ -15,8 +15,10 @@ impl Ledger {
         self.dirty.runtimes.insert(id.0);
         if runtime.is_met() {
             for no in runtime.chats.values() {
-                if let Some(chat) = self.chats.get_mut(no) {
-                    source.witnesses().iter().for_each(|w| chat.book.open_account(*w));
+                if let Some(chat) = self.chats.get_mut(*no) {
+                    for witness in source.witnesses() {
+                        self.drifts.open(&mut chat.book, *witness);
+                    }
                     self.dirty.chats.insert(*no);
                 }
             }
@@ -137,8 +139,8 @@ impl Ledger {
     /// Books what waited for a chat that is introduced now, before that one's first snapshot.
     /// When it began and ended is for those to say who introduce it.
     pub(super) fn welcome(&mut self, no: u64, now: Instant) {
-        let Some(chat) = self.chats.get(&no).filter(|_| !self.guests.is_empty()) else { return };
-        let about = About::Chat(chat.chat_id.to_string());
+        let Some(chat) = self.chats.get(no).filter(|_| !self.guests.is_empty()) else { return };
+        let about = About::Chat(chat.id.to_string());
         let waiting = self.guests.number(chat.runtime, &about);
         for told in waiting.and_then(|no| self.dismiss(no)).into_iter().flat_map(|g| g.events) {
             self.add(no, &told, now);

@@ -11,8 +11,9 @@
 //! | `add` | what it adds |
 //! | `receive`, `seen` | what was pushed, and whether it was before |
 //! | `waiting` | who has to be introduced first |
-//! | `book` | what the witnesses of one chat are worth together |
+//! | `book`, `drift` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
+//! | `chats` | where the chats are, and which pages of them have changed |
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
@@ -27,6 +28,9 @@ mod births;
 mod book;
 mod breakdown;
 mod chat;
+mod chats;
+mod crowd;
+mod drift;
 mod hear;
 mod histogram;
 mod known;
@@ -48,6 +52,7 @@ pub use births::{Birth, Births, Ticket, Visitor};
 pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
+pub use chats::Page;
 pub use hear::{Heard, Hearing, Mark, Mention};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use owed::{Debt, Owing, Pair};
@@ -59,6 +64,8 @@ pub use totals::{Outcome, Spending, User, Workflow};
 use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 
 use breakdown::Breakdowns;
+use chats::Chats;
+use drift::Drifts;
 use owed::Owed;
 use record::Dirty;
 use seen::Seen;
@@ -86,6 +93,8 @@ pub struct Settings {
     pub shared_store: bool,
     /// Chats with series of their own.
     pub max_chats: usize,
+    /// Chats that are remembered although nobody tells of them but those who push.
+    pub max_pushed_chats: usize,
     /// Workflows with series of their own.
     pub max_workflows: usize,
     /// Users with series of their own.
@@ -107,6 +116,7 @@ impl Default for Settings {
             grace: Duration::from_secs(30),
             shared_store: false,
             max_chats: 10_000,
+            max_pushed_chats: 100_000,
             max_workflows: 2_000,
             max_users: 1_000,
             max_breakdowns: 1_000,
@@ -138,6 +148,8 @@ pub struct Tally {
     pub folded_users: u64,
     /// Ids of events that were forgotten before their time, because there were too many.
     pub ids_forgotten: u64,
+    /// Pushed chats that were forgotten before their time, because there were too many.
+    pub forgotten_pushed: u64,
     /// Chats that were forgotten before the shared store had their last state.
     pub forgotten_owed: u64,
     /// Additions to label sets that were folded into `_other`.
@@ -158,9 +170,9 @@ struct Identity<'a> {
 pub struct Ledger {
     settings: Settings,
     runtimes: Vec<Runtime>,
-    chats: BTreeMap<u64, Chat>,
+    chats: Chats,
+    drifts: Drifts,
     next_chat: u64,
-    live: BTreeSet<u64>,
     /// Chats that have ended and still have series, in the order of their end.
     ended: BTreeSet<(i64, u64)>,
     shown: usize,
@@ -180,6 +192,8 @@ pub struct Ledger {
     seen: Seen,
     last_tick: Option<Mono>,
     last_sweep: Option<Mono>,
+    /// With so many chats, it is looked whether too many of them were pushed.
+    crowded_at: usize,
 }
 
 impl Ledger {
@@ -188,9 +202,9 @@ impl Ledger {
         Self {
             settings,
             runtimes: Vec::new(),
-            chats: BTreeMap::new(),
+            chats: Chats::default(),
+            drifts: Drifts::default(),
             next_chat: 1,
-            live: BTreeSet::new(),
             ended: BTreeSet::new(),
             shown: 0,
             workflows: Workflows::default(),
@@ -209,6 +223,7 @@ impl Ledger {
             seen: Seen::default(),
             last_tick: None,
             last_sweep: None,
+            crowded_at: 0,
         }
     }
 
@@ -232,7 +247,7 @@ impl Ledger {
     pub fn retire_unwatched(&mut self, now: Instant) {
         let is_retired = |chat: &Chat| !self.runtimes[chat.runtime.0 as usize].configured;
         let stranded: Vec<u64> =
-            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| *no).collect();
+            self.chats.iter().filter(|(_, chat)| is_retired(chat)).map(|(no, _)| no).collect();
         for no in stranded {
             self.mark_absent(no, now);
         }
@@ -276,7 +291,32 @@ impl Ledger {
 
     /// Chats, runtimes and totals as they stand. Order: as first seen.
     pub fn chats(&self) -> impl Iterator<Item = &Chat> {
-        self.chats.values().filter(|chat| !chat.evicted)
+        self.pages().flat_map(|(_, page)| page.chats()).filter(|chat| !chat.evicted)
+    }
+
+    /// All chats in pages, in the order of their numbers.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, &Page)> {
+        self.pages_from(0)
+    }
+
+    /// As [`Ledger::pages`], from that number on.
+    pub fn pages_from(&self, first: u64) -> impl Iterator<Item = (u64, &Page)> {
+        self.chats.pages_from(first)
+    }
+
+    /// The page of that number, as long as any of its chats is remembered.
+    pub fn page(&self, number: u64) -> Option<&Page> {
+        self.chats.page(number)
+    }
+
+    /// Chats of the same names in other runtimes that were seen before that one.
+    pub fn twins_before(&self, chat: &Chat) -> impl Iterator<Item = &Chat> {
+        let no = |runtime: &Runtime| runtime.chats.get(chat.chat_id()).copied();
+        let own = self.runtime(chat.runtime).and_then(no);
+        let others = self.runtimes.iter().filter_map(no).filter(move |no| Some(*no) < own);
+        others.filter_map(|no| self.chats.get(no)).filter(|other| {
+            other.app_id() == chat.app_id() && other.workflow_name() == chat.workflow_name()
+        })
     }
 
     /// The chat of that id, whichever runtime has it.
@@ -284,13 +324,13 @@ impl Ledger {
         self.runtimes
             .iter()
             .filter_map(|runtime| runtime.chats.get(chat_id))
-            .filter_map(|no| self.chats.get(no))
+            .filter_map(|no| self.chats.get(*no))
             .find(|chat| !chat.evicted)
     }
 
     /// Chats that live, whether or not their runtime answers.
     pub fn live_chats(&self) -> impl Iterator<Item = &Chat> {
-        self.live.iter().filter_map(|no| self.chats.get(no))
+        self.chats.live().map(|(_, chat)| chat)
     }
 
     /// All runtimes, by number.
@@ -323,6 +363,11 @@ impl Ledger {
         self.guests.iter().count()
     }
 
+    /// Up to which birth series show their values.
+    pub fn revealed(&self) -> Birth {
+        self.births.revealed()
+    }
+
     /// Whether a series born then still shows 0.
     pub fn hides(&self, birth: Birth) -> bool {
         self.births.hides(birth)
@@ -346,15 +391,7 @@ impl Ledger {
     /// For each witness the sums of the published values and of its own accounts, over the chats
     /// that it knows: a blind witness is seen by the difference.
     pub fn drifts(&self) -> BTreeMap<Witness, (Counters, Counters)> {
-        let mut sums: BTreeMap<Witness, (Counters, Counters)> = BTreeMap::new();
-        for chat in self.chats.values() {
-            for (witness, account) in chat.book.accounts() {
-                let sums = sums.entry(witness).or_default();
-                sums.0.add(chat.book.published());
-                sums.1.add(account);
-            }
-        }
-        sums
+        self.drifts.sums()
     }
 }
 

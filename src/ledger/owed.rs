@@ -98,7 +98,7 @@ impl Ledger {
         }
         let queue = self.owed.queue.range(from..=until).take(limit);
         queue
-            .filter_map(|(ticket, no)| Some(owing(*no, *ticket, self.chats.get(no)?, now)))
+            .filter_map(|(ticket, no)| Some(owing(*no, *ticket, self.chats.get(*no)?, now)))
             .collect()
     }
 
@@ -109,7 +109,7 @@ impl Ledger {
 
     /// How much is owed.
     pub fn debt(&self) -> Debt {
-        let first = self.owed.queue.first_key_value().and_then(|(_, no)| self.chats.get(no));
+        let first = self.owed.queue.first_key_value().and_then(|(_, no)| self.chats.get(*no));
         let since = first.and_then(|chat| match chat.stored {
             Stored::Owed(since) => Some(since),
             Stored::Unknown | Stored::Kept => None,
@@ -125,7 +125,7 @@ impl Ledger {
     /// The store has the state `revision` of a chat, which was read at that time. What has changed
     /// since then stays owed, behind all others.
     pub fn settle_debt(&mut self, no: u64, revision: u64, read_at: Timestamp) {
-        let Some(chat) = self.chats.get_mut(&no) else { return };
+        let Some(chat) = self.chats.get_mut(no) else { return };
         if self.owed.queue.remove(&chat.ticket).is_none() {
             return;
         }
@@ -168,13 +168,12 @@ impl Ledger {
     }
 
     /// Notes the debt for chats that have changed.
-    pub(super) fn owe_touched(&mut self) {
-        let touched = self.dirty.chats.take_fresh();
+    pub(super) fn owe(&mut self, touched: Vec<u64>) {
         if !self.settings.shared_store {
             return;
         }
         for no in touched {
-            let Some(chat) = self.chats.get_mut(&no).filter(|chat| chat.pushed) else {
+            let Some(chat) = self.chats.get_mut(no).filter(|chat| chat.pushed) else {
                 continue;
             };
             self.owed.revision += 1;
@@ -196,7 +195,7 @@ impl Ledger {
     pub(super) fn restore_debt(&mut self, now: Instant) {
         let on = self.settings.shared_store;
         let mut owed = Vec::new();
-        for (no, chat) in &mut self.chats {
+        for (no, chat) in self.chats.iter_mut() {
             chat.stored = match chat.stored {
                 // Once it changes, nobody knows any more; its row is written then.
                 _ if !on => Stored::Unknown,
@@ -204,14 +203,14 @@ impl Ledger {
                 known => known,
             };
             if let Stored::Owed(since) = chat.stored {
-                owed.push((since, *no));
+                owed.push((since, no));
             }
         }
         owed.sort_unstable();
         for (_, no) in owed {
             let ticket = self.owed.enqueue(no);
             self.owed.revision += 1;
-            if let Some(chat) = self.chats.get_mut(&no) {
+            if let Some(chat) = self.chats.get_mut(no) {
                 (chat.ticket, chat.revision) = (ticket, self.owed.revision);
             }
         }
@@ -237,7 +236,7 @@ fn owing(no: u64, ticket: u64, chat: &Chat, now: Timestamp) -> Owing {
         no,
         ticket,
         revision: chat.revision,
-        chat_id: Arc::clone(&chat.chat_id),
+        chat_id: Arc::clone(&chat.id),
         app_id: Arc::clone(&chat.app_id),
         workflow_name: Arc::clone(&chat.workflow_name),
         user_id: Arc::clone(&chat.user_id),

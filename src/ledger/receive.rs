@@ -47,6 +47,7 @@ impl Ledger {
             }
             outcomes.push(outcome);
         }
+        self.thin_out(now);
         self.settle_version();
         outcomes
     }
@@ -61,6 +62,7 @@ impl Ledger {
         let outcome = self.note(id, now);
         if outcome == Received::New {
             self.hear(answer, 0, now);
+            self.thin_out(now);
         }
         self.settle_version();
         outcome

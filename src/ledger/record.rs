@@ -101,7 +101,7 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// A chat has changed.
+    /// A chat has changed, and it shows.
     pub(super) fn insert(&mut self, no: u64) {
         self.all.insert(no);
         if self.fresh.last() != Some(&no) {
@@ -171,7 +171,9 @@ struct Meta {
 impl Ledger {
     /// Gives the current state a new version if anything is to be kept.
     pub(super) fn settle_version(&mut self) {
-        self.owe_touched();
+        let touched = self.dirty.chats.take_fresh();
+        self.chats.revise(&touched);
+        self.owe(touched);
         if !self.dirty.is_empty() {
             self.version += 1;
         }
@@ -204,7 +206,7 @@ impl Ledger {
             put(Kind::User, id as u64, self.users.rows().get(id).map(json));
         }
         for id in dirty.chats.all {
-            put(Kind::Chat, id, self.chats.get(&id).map(json));
+            put(Kind::Chat, id, self.chats.get(id).map(json));
         }
         for id in dirty.breakdowns {
             put(Kind::Breakdown, id as u64, self.breakdowns.rows().get(id).map(json));
@@ -230,7 +232,7 @@ impl Ledger {
         self.dirty.runtimes.extend((0_u16..).zip(&self.runtimes).map(|(id, _)| id));
         self.dirty.workflows.extend(0..self.workflows.rows().len());
         self.dirty.users.extend(0..self.users.rows().len());
-        self.dirty.chats.all.extend(self.chats.keys());
+        self.dirty.chats.all.extend(self.chats.iter().map(|(no, _)| no));
         self.dirty.breakdowns.extend(0..self.breakdowns.rows().len());
         self.dirty.sessions.extend(self.sessions.numbers());
         self.dirty.guests.extend(self.guests.iter().map(|(no, _)| no));
@@ -351,13 +353,14 @@ impl Ledger {
         chat.closed = chat.closed_at.map_or(now.mono, |at| now.mono_at(at));
         chat.told = now.mono;
         let runtime = &mut self.runtimes[chat.runtime.0 as usize];
-        runtime.chats.insert(std::sync::Arc::clone(&chat.chat_id), no);
+        runtime.chats.insert(std::sync::Arc::clone(&chat.id), no);
         runtime.present += usize::from(chat.is_present());
         if !chat.evicted {
             runtime.sums.chats += 1;
             runtime.sums.totals.add(chat.book.published());
         }
         self.shown += usize::from(!chat.folded && !chat.evicted);
+        self.drifts.add(&chat.book);
         self.chats.insert(no, chat);
         self.index_phase(no, false);
     }

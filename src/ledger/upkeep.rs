@@ -68,7 +68,7 @@ impl Ledger {
     pub(super) fn note_present(&mut self, runtime: RuntimeId, chat_id: &str) {
         let Some(runtime) = self.runtimes.get_mut(runtime.0 as usize) else { return };
         let no = runtime.chats.get(chat_id);
-        let Some(chat) = no.and_then(|no| self.chats.get_mut(no)) else { return };
+        let Some(chat) = no.and_then(|no| self.chats.get_mut(*no)) else { return };
         let is_first = std::mem::replace(&mut chat.answer, runtime.answer) != runtime.answer;
         runtime.named += usize::from(chat.listed && is_first);
         runtime.present += usize::from(chat.listed && chat.absent_since.is_some());
@@ -89,7 +89,7 @@ impl Ledger {
             .chats
             .values()
             .copied()
-            .filter(|no| self.chats.get(no).is_some_and(|c| c.is_present() && c.answer != answer))
+            .filter(|no| self.chats.get(*no).is_some_and(|c| c.is_present() && c.answer != answer))
             .collect();
         for no in missing {
             self.mark_absent(no, now);
@@ -97,7 +97,7 @@ impl Ledger {
     }
 
     pub(super) fn mark_absent(&mut self, no: u64, now: Instant) {
-        let Some(chat) = self.chats.get_mut(&no) else {
+        let Some(chat) = self.chats.get_mut(no) else {
             return;
         };
         if chat.absent_since.is_some() {
@@ -113,10 +113,7 @@ impl Ledger {
     /// fallen quiet.
     fn close_overdue(&mut self, now: Instant) {
         let mut overdue = Vec::new();
-        for no in &self.live {
-            let Some(chat) = self.chats.get(no) else {
-                continue;
-            };
+        for (no, chat) in self.chats.live() {
             let Some(runtime) = self.runtimes.get(chat.runtime.0 as usize) else {
                 continue;
             };
@@ -125,32 +122,35 @@ impl Ledger {
             let is_lost = |since: Mono| now.mono.since(since) >= patience;
             let quiet = now.mono.since(chat.moved);
             if chat.absent_since.is_some_and(is_lost) {
-                overdue.push((*no, Phase::Lost, Some(Outcome::Lost)));
+                overdue.push((no, Phase::Lost, Some(Outcome::Lost)));
             } else if chat.is_resumed() && quiet >= self.settings.quiet_after {
-                overdue.push((*no, Phase::Ended, None));
+                overdue.push((no, Phase::Ended, None));
             } else if chat.is_hearsay() && quiet >= self.settings.abandoned_after {
-                overdue.push((*no, Phase::Ended, Some(Outcome::Abandoned)));
+                overdue.push((no, Phase::Ended, Some(Outcome::Abandoned)));
             }
         }
         for (no, phase, outcome) in overdue {
-            let Some(chat) = self.chats.get_mut(&no) else {
-                continue;
-            };
-            chat.close(phase, now);
-            let workflow = chat.workflow;
-            self.dirty.chats.insert(no);
-            self.index_phase(no, true);
-            if let (Some(outcome), Some(row)) = (outcome, self.workflows.row_mut(workflow)) {
-                row.ends[outcome as usize] += 1;
-                self.dirty.workflows.insert(workflow);
-            }
+            self.close(no, phase, outcome, now);
+        }
+    }
+
+    /// Closes a live chat of which nobody says that it ended.
+    pub(super) fn close(&mut self, no: u64, phase: Phase, outcome: Option<Outcome>, now: Instant) {
+        let Some(chat) = self.chats.get_mut(no) else { return };
+        chat.close(phase, now);
+        let workflow = chat.workflow;
+        self.dirty.chats.insert(no);
+        self.index_phase(no, true);
+        if let (Some(outcome), Some(row)) = (outcome, self.workflows.row_mut(workflow)) {
+            row.ends[outcome as usize] += 1;
+            self.dirty.workflows.insert(workflow);
         }
     }
 
     /// Drops the series of an ended chat. Its book stays while its runtime still tells of it,
     /// since the runtime forgets nothing and would otherwise be counted again.
-    fn evict(&mut self, no: u64) {
-        if let Some(chat) = self.chats.get_mut(&no) {
+    pub(super) fn evict(&mut self, no: u64) {
+        if let Some(chat) = self.chats.get_mut(no) {
             let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
             sums.chats -= 1;
             sums.totals.remove(chat.book.published());
@@ -169,7 +169,7 @@ impl Ledger {
         if self.shown < self.settings.max_chats {
             return true;
         }
-        let shown = |(_, no): &&(i64, u64)| self.chats.get(no).is_some_and(|chat| !chat.folded);
+        let shown = |(_, no): &&(i64, u64)| self.chats.get(*no).is_some_and(|chat| !chat.folded);
         let Some((_, no)) = self.ended.iter().find(shown).copied() else {
             self.tally.folded_chats += 1;
             self.dirty.meta = true;
@@ -189,11 +189,11 @@ impl Ledger {
             .iter()
             .filter(|(_, c)| c.evicted && !c.is_present())
             .filter(|(_, c)| now.mono.since(c.absent_since.unwrap_or(c.told)) >= retention)
-            .map(|(no, _)| *no)
+            .map(|(no, _)| no)
             .collect();
         // What the runtime pushes is a chat's sum since ever, and nothing in it says when the chat
         // began: one that comes back after weeks would count again.
-        let is_summed = |no: &u64| self.chats.get(no).is_some_and(Chat::is_summed);
+        let is_summed = |no: &u64| self.chats.get(*no).is_some_and(Chat::is_summed);
         let summed = gone.iter().filter(|no| is_summed(no)).count();
         let mut forgettable = summed.saturating_sub(self.settings.max_chats);
         gone.retain(|no| {
@@ -202,18 +202,27 @@ impl Ledger {
             !stays
         });
         for no in gone {
-            if let Some(chat) = self.chats.remove(&no) {
-                self.tally.forgotten_owed += u64::from(self.forgive(&chat));
-                if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
-                    runtime.chats.remove(&chat.chat_id);
-                    let lives = chat.book.lives().iter();
-                    let last = lives.map(|life| life.key.started_at).max();
-                    runtime.forgotten = runtime.forgotten.max(last);
-                    self.dirty.runtimes.insert(chat.runtime.0);
-                }
-                self.dirty.chats.insert(no);
+            if let Some(chat) = self.remove(no)
+                && let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize)
+            {
+                let lives = chat.book.lives().iter();
+                let last = lives.map(|life| life.key.started_at).max();
+                runtime.forgotten = runtime.forgotten.max(last);
+                self.dirty.runtimes.insert(chat.runtime.0);
             }
         }
         self.names.retain(|name| std::sync::Arc::strong_count(name) > 1);
+    }
+
+    /// Forgets an evicted chat.
+    pub(super) fn remove(&mut self, no: u64) -> Option<Chat> {
+        let chat = self.chats.remove(no)?;
+        self.drifts.remove(&chat.book);
+        self.tally.forgotten_owed += u64::from(self.forgive(&chat));
+        if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
+            runtime.chats.remove(chat.chat_id());
+        }
+        self.dirty.chats.insert(no);
+        Some(chat)
     }
 }

@@ -182,7 +182,13 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Counter,
         "mozaiks_exporter_event_ids_forgotten_total",
         "Ids of events that were forgotten within their window, because there were too many.",
-        |view, out| out.put([], view.ledger.tally().ids_forgotten),
+        |view, out| out.put([], view.look.ledger.tally().ids_forgotten),
+    ),
+    &plain(
+        Type::Counter,
+        "mozaiks_exporter_pushed_chats_forgotten_total",
+        "Pushed chats that were forgotten before their time, because there were too many.",
+        |view, out| out.put([], view.look.ledger.tally().forgotten_pushed),
     ),
     &plain(
         Type::Gauge,
@@ -194,7 +200,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Gauge,
         "mozaiks_exporter_chats_awaited",
         "Chats and sessions of which events were told, but not yet who they are.",
-        |view, out| out.put([], view.ledger.waiting()),
+        |view, out| out.put([], view.look.ledger.waiting()),
     ),
     &Family::new(
         Type::Gauge,
@@ -218,7 +224,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "What is published minus what this source alone would say, over the chats it knows.",
         ["source", "quantity"],
         |view, out| {
-            for (witness, (published, account)) in view.ledger.drifts() {
+            for (witness, (published, account)) in view.look.ledger.drifts() {
                 for (quantity, value) in drift(&published, &account) {
                     out.put([witness.label(), quantity], value);
                 }
@@ -232,7 +238,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         ["source"],
         |view, out| {
             for source in heard(view) {
-                let regressions = view.ledger.tally().regressions.get(&source);
+                let regressions = view.look.ledger.tally().regressions.get(&source);
                 out.put([source.label()], regressions.copied().unwrap_or(0));
             }
         },
@@ -241,19 +247,19 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Counter,
         "mozaiks_exporter_snapshot_duplicates_total",
         "Chats that stood more than once in one answer.",
-        |view, out| out.put([], view.ledger.tally().duplicates),
+        |view, out| out.put([], view.look.ledger.tally().duplicates),
     ),
     &plain(
         Type::Counter,
         "mozaiks_exporter_lives_refused_total",
         "Snapshots of lives that are older than the oldest one kept of their chat.",
-        |view, out| out.put([], view.ledger.tally().ancient_lives),
+        |view, out| out.put([], view.look.ledger.tally().ancient_lives),
     ),
     &plain(
         Type::Counter,
         "mozaiks_exporter_lives_aligned_total",
         "Lives that began before their source was heard; only their later growth counts.",
-        |view, out| out.put([], view.ledger.tally().aligned),
+        |view, out| out.put([], view.look.ledger.tally().aligned),
     ),
     &Family::new(
         Type::Counter,
@@ -261,8 +267,8 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Chats whose series were dropped, by why. Totals keep what they spent.",
         ["reason"],
         |view, out| {
-            out.put(["retention"], view.ledger.tally().evicted_by_age);
-            out.put(["limit"], view.ledger.tally().evicted_by_bound);
+            out.put(["retention"], view.look.ledger.tally().evicted_by_age);
+            out.put(["limit"], view.look.ledger.tally().evicted_by_bound);
         },
     ),
     &plain(
@@ -272,7 +278,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| out.put([], view.numbers.answers.series),
     ),
     &plain(Type::Gauge, "mozaiks_exporter_series_limit", "The series budget.", |view, out| {
-        out.put([], view.show.max_series);
+        out.put([], view.look.show.max_series);
     }),
     &Family::new(
         Type::Counter,
@@ -280,7 +286,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Label sets that share _other because the budget is used up, by family.",
         ["family"],
         |view, out| {
-            let tally = view.ledger.tally();
+            let tally = view.look.ledger.tally();
             out.put(["chat"], tally.folded_chats);
             out.put(["workflow"], tally.folded_workflows);
             out.put(["user"], tally.folded_users);
@@ -408,7 +414,7 @@ const fn plain(
 
 /// The sources that have told anything yet.
 fn heard(view: &View<'_>) -> impl Iterator<Item = Source> {
-    let runtimes = view.ledger.runtimes();
+    let runtimes = view.look.ledger.runtimes();
     SOURCES.into_iter().filter(|source| runtimes.iter().any(|r| r.has_heard(*source)))
 }
 

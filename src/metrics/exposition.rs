@@ -12,7 +12,7 @@ use crate::ledger::{Exemplar, Histogram};
 use crate::model::Usd;
 
 /// Which format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     /// Text 0.0.4.
     Text,
@@ -26,6 +26,14 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// What stands at the end of a text.
+    pub(super) fn end(self) -> &'static [u8] {
+        match self {
+            Self::Text => b"",
+            Self::OpenMetrics => b"# EOF\n",
         }
     }
 }
@@ -57,6 +65,9 @@ impl Type {
 pub enum Value {
     /// A whole number.
     Int(u64),
+    /// Millionths of millionths, fewer than 10^15: a decimal of 15 digits is the shortest of the
+    /// double next to it.
+    Pico(u64),
     /// Anything else.
     Float(f64),
 }
@@ -87,7 +98,9 @@ impl From<usize> for Value {
 
 impl From<Usd> for Value {
     fn from(value: Usd) -> Self {
-        Self::Float(value.as_f64())
+        let pico =
+            u64::try_from(value.picodollars()).ok().filter(|pico| *pico < 1_000_000_000_000_000);
+        pico.map_or_else(|| Self::Float(value.as_f64()), Self::Pico)
     }
 }
 
@@ -122,10 +135,18 @@ impl Exposition {
 
     /// Ends the text. Returns it with the number of samples in it.
     pub fn finish(mut self) -> (Vec<u8>, u64) {
-        if self.format == Format::OpenMetrics {
-            self.text.extend_from_slice(b"# EOF\n");
-        }
+        self.text.extend_from_slice(self.format.end());
         (self.text, self.samples)
+    }
+
+    /// The text without its end, with the number of samples in it.
+    pub(super) fn into_text(self) -> (Vec<u8>, u64) {
+        (self.text, self.samples)
+    }
+
+    /// Takes lines that somebody else writes, and says how many they are.
+    pub(super) fn lines(&mut self, write: impl FnOnce(&mut Vec<u8>) -> u64) {
+        self.samples += write(&mut self.text);
     }
 
     /// Writes the metadata of a family.
@@ -204,33 +225,35 @@ impl Exposition {
     }
 }
 
-/// The labels of one series, escaped once for all families that have the same.
-#[derive(Debug, Clone, Default)]
-pub struct Block<const N: usize> {
-    text: Vec<u8>,
-}
-
-impl<const N: usize> Block<N> {
-    /// Escapes the values. `runtime` goes first where it is given.
-    pub fn new(names: [&'static str; N], values: [&str; N], runtime: Option<&str>) -> Self {
-        let mut block = Self { text: Vec::with_capacity(64) };
-        block.fill(names, values, runtime);
-        block
-    }
-
-    fn fill(&mut self, names: [&'static str; N], values: [&str; N], runtime: Option<&str>) {
-        self.text.clear();
-        let runtime = runtime.map(|runtime| ("runtime", runtime));
-        for (name, value) in runtime.into_iter().chain(names.into_iter().zip(values)) {
-            if !self.text.is_empty() {
-                self.text.push(b',');
-            }
-            self.text.extend_from_slice(name.as_bytes());
-            self.text.extend_from_slice(b"=\"");
-            escape(&mut self.text, value);
-            self.text.push(b'"');
+/// Writes the labels of one series, escaped. `runtime` goes first where it is given. Returns where
+/// each of the values begins and ends.
+pub(super) fn write_labels<const N: usize>(
+    text: &mut Vec<u8>,
+    names: [&'static str; N],
+    values: [&str; N],
+    runtime: Option<&str>,
+) -> [(usize, usize); N] {
+    let start = text.len();
+    let mut write = |name: &str, value: &str| {
+        if text.len() > start {
+            text.push(b',');
         }
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b"=\"");
+        let begin = text.len();
+        escape(text, value);
+        let end = text.len();
+        text.push(b'"');
+        (begin, end)
+    };
+    if let Some(runtime) = runtime {
+        write("runtime", runtime);
     }
+    let mut places = [(0, 0); N];
+    for ((place, name), value) in places.iter_mut().zip(names).zip(values) {
+        *place = write(name, value);
+    }
+    places
 }
 
 /// Takes the samples of one family.
@@ -239,7 +262,7 @@ pub struct Samples<'a, const N: usize> {
     out: &'a mut Exposition,
     name: &'static str,
     labels: [&'static str; N],
-    block: Block<N>,
+    written: Vec<u8>,
 }
 
 impl<'a, const N: usize> Samples<'a, N> {
@@ -248,7 +271,7 @@ impl<'a, const N: usize> Samples<'a, N> {
         name: &'static str,
         labels: [&'static str; N],
     ) -> Self {
-        Self { out, name, labels, block: Block::default() }
+        Self { out, name, labels, written: Vec::new() }
     }
 
     /// One sample.
@@ -258,13 +281,13 @@ impl<'a, const N: usize> Samples<'a, N> {
 
     /// One sample of a runtime that is named.
     pub fn put_of(&mut self, runtime: Option<&str>, labels: [&str; N], value: impl Into<Value>) {
-        self.block.fill(self.labels, labels, runtime);
-        self.out.sample(self.name, "", &self.block.text, None, value.into());
+        self.label(runtime, labels);
+        self.out.sample(self.name, "", &self.written, None, value.into());
     }
 
-    /// One sample whose labels are written already.
-    pub fn put_block(&mut self, block: &Block<N>, value: impl Into<Value>) {
-        self.out.sample(self.name, "", &block.text, None, value.into());
+    fn label(&mut self, runtime: Option<&str>, labels: [&str; N]) {
+        self.written.clear();
+        write_labels(&mut self.written, self.labels, labels, runtime);
     }
 
     /// All samples of one histogram with these bounds; zeros where it is hidden. Exemplars stand in
@@ -277,8 +300,8 @@ impl<'a, const N: usize> Samples<'a, N> {
         histogram: Option<&Histogram>,
         exemplars: &[Option<Exemplar>],
     ) {
-        self.block.fill(self.labels, labels, runtime);
-        let (name, labels) = (self.name, &self.block.text);
+        self.label(runtime, labels);
+        let (name, labels) = (self.name, &self.written);
         let empty = Histogram::default();
         let histogram = histogram.unwrap_or(&empty);
         let mut exemplars = exemplars.iter().map(Option::as_ref);
@@ -309,27 +332,71 @@ fn escape(text: &mut Vec<u8>, value: &str) {
 }
 
 /// The shortest decimal that reads back as the same double.
-fn write_value(text: &mut Vec<u8>, value: Value) {
+pub(super) fn write_value(text: &mut Vec<u8>, value: Value) {
+    match value {
+        Value::Int(value) => text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Value::Pico(value) => write_decimal(text, value, 1_000_000_000_000),
+        Value::Float(value) => write_float(text, value),
+    }
+}
+
+/// Up to here (until the year 2106, in seconds) doubles are closer together than millionths are, so
+/// a decimal of six places is the shortest of the double next to it.
+const MILLIONTHS_APART: f64 = 4_294_967_296e6;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "the range is checked, and that nothing is lost"
+)]
+fn write_float(text: &mut Vec<u8>, value: f64) {
+    // What clocks say has six places, and integers are written faster than doubles by far.
+    let millionths = (value * 1e6).round();
+    if (0.0..MILLIONTHS_APART).contains(&millionths) && millionths / 1e6 == value {
+        return write_decimal(text, millionths as u64, 1_000_000);
+    }
     let written = match value {
-        Value::Int(value) => write!(text, "{value}"),
-        Value::Float(value) if value.is_nan() => write!(text, "NaN"),
-        Value::Float(value) if value.is_infinite() => {
+        value if value.is_nan() => write!(text, "NaN"),
+        value if value.is_infinite() => {
             write!(text, "{}Inf", if value > 0.0 { '+' } else { '-' })
         }
-        Value::Float(value) => write!(text, "{value}"),
+        value => write!(text, "{value}"),
     };
     written.expect("writing to memory does not fail");
+}
+
+/// `value` divided by `unit`, a power of ten, without zeros at its end.
+fn write_decimal(text: &mut Vec<u8>, value: u64, unit: u64) {
+    text.extend_from_slice(itoa::Buffer::new().format(value / unit).as_bytes());
+    let fraction = value % unit;
+    if fraction > 0 {
+        // The leading one keeps the zeros behind it, and gives its place to the point.
+        let start = text.len();
+        text.extend_from_slice(itoa::Buffer::new().format(fraction + unit).as_bytes());
+        text[start] = b'.';
+        let zeros = text.iter().rev().take_while(|digit| **digit == b'0').count();
+        text.truncate(text.len() - zeros);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn written(value: impl Into<Value>) -> String {
+        let mut text = Vec::new();
+        write_value(&mut text, value.into());
+        String::from_utf8(text).unwrap()
+    }
+
     #[test]
     fn labels_are_escaped() {
-        let block = Block::new(["a"], ["q\"b\\s\nn\u{2028}🦄"], Some("r"));
-        let text = String::from_utf8(block.text).unwrap();
+        let mut text = Vec::new();
+        let places = write_labels(&mut text, ["a"], ["q\"b\\s\nn\u{2028}🦄"], Some("r"));
+        let text = String::from_utf8(text).unwrap();
         assert_eq!(text, "runtime=\"r\",a=\"q\\\"b\\\\s\\nn\u{2028}🦄\"");
+        assert_eq!(places, [(15, text.len() - 1)]);
     }
 
     #[test]
@@ -340,10 +407,38 @@ mod tests {
             (Value::Float(f64::INFINITY), "+Inf"),
             (Value::Float(f64::NAN), "NaN"),
             (Value::Int(u64::MAX), "18446744073709551615"),
+            (Value::Float(0.0), "0"),
+            (Value::Float(1_768_701_486.123_456), "1768701486.123456"),
+            (Value::Float(f64::MAX), &f64::MAX.to_string()),
+            (Value::Pico(70_000_000_000_005), "70.000000000005"),
         ] {
-            let mut text = Vec::new();
-            write_value(&mut text, value);
-            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(written(value), expected);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn values_are_written_as_the_standard_library_writes_them(
+            value in proptest::prelude::any::<f64>(),
+            micros in 0_u64..5_000_000_000_000_000,
+            places in 0..18,
+        ) {
+            #[expect(clippy::cast_precision_loss, reason = "any double will do")]
+            let decimal = micros as f64 / 10_f64.powi(places);
+            for value in [value, decimal] {
+                if value.is_finite() {
+                    // Minus zero is zero.
+                    proptest::prop_assert_eq!(written(value), (value + 0.0).to_string());
+                }
+            }
+        }
+
+        #[test]
+        fn money_is_written_as_the_double_next_to_it(pico in 0_u64.., shift in 0_u32..64) {
+            let usd: Usd = format!("0.{:012}", pico >> shift).parse().unwrap();
+            proptest::prop_assert_eq!(written(usd), usd.as_f64().to_string());
+            let usd: Usd = format!("{}.{:012}", pico >> shift >> 20, pico % 1_000_000_000_000).parse().unwrap();
+            proptest::prop_assert_eq!(written(usd), usd.as_f64().to_string());
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Gauge,
         "mozaiks_exporter_flush_backlog_chats",
         "Pushed chats whose last state MongoDB does not have yet.",
-        |view, out| put(view, out, |_| Some((view.ledger.debt().chats as u64).into())),
+        |view, out| put(view, out, |_| Some((view.look.ledger.debt().chats as u64).into())),
     ),
     &plain(
         Type::Gauge,
@@ -45,8 +45,10 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Age of the oldest change of a pushed chat that MongoDB does not have yet; 0 without any.",
         |view, out| {
             put(view, out, |_| {
-                let since = view.ledger.debt().since;
-                Some(since.map_or(0.0, |since| view.now.wall.since(since).as_secs_f64()).into())
+                let since = view.look.ledger.debt().since;
+                Some(
+                    since.map_or(0.0, |since| view.look.now.wall.since(since).as_secs_f64()).into(),
+                )
             });
         },
     ),
@@ -60,7 +62,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         Type::Counter,
         "mozaiks_exporter_flush_chats_forgotten_total",
         "Pushed chats that were forgotten before MongoDB had their last state.",
-        |view, out| put(view, out, |_| Some(view.ledger.tally().forgotten_owed.into())),
+        |view, out| put(view, out, |_| Some(view.look.ledger.tally().forgotten_owed.into())),
     ),
     &Family::new(
         Type::Histogram(OWN_BOUNDS),

@@ -4,46 +4,69 @@
 //! its row in `docs/metrics.md` and its place in the tests follow by themselves. Families are
 //! built from the ledger at each scrape, so a series that is gone there is gone here.
 
+mod answer;
 mod chats;
+mod engine;
 mod events;
 mod exporter;
 mod exposition;
 mod family;
 mod flush;
+mod gzip;
 mod mongodb;
+mod page;
 mod plain;
+mod press;
 mod process;
 mod procfs;
 mod reference;
 mod view;
 mod workflows;
 
+pub use answer::{Answer, Parts, Plain};
+pub use engine::{Engine, Scrape, Wanted};
 pub use exposition::{Exposition, Format, Type, Value};
 pub use family::{Definition, Family};
+pub use procfs::Process;
 pub use reference::reference;
 pub use view::{Show, UserPolicy, View};
 
+/// What an exposition consists of, in its order.
+#[derive(Clone, Copy)]
+enum Section {
+    /// Families whose series are few.
+    Families(&'static [&'static dyn Definition]),
+    /// The families of single chats.
+    Chats,
+}
+
+const SECTIONS: [Section; 8] = [
+    Section::Families(plain::FAMILIES),
+    Section::Families(workflows::FAMILIES),
+    Section::Chats,
+    Section::Families(events::FAMILIES),
+    Section::Families(exporter::FAMILIES),
+    Section::Families(flush::FAMILIES),
+    Section::Families(mongodb::FAMILIES),
+    Section::Families(process::FAMILIES),
+];
+
 /// All families, in the order in which they are shown.
 pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
-    [
-        plain::FAMILIES,
-        workflows::FAMILIES,
-        chats::FAMILIES,
-        events::FAMILIES,
-        exporter::FAMILIES,
-        flush::FAMILIES,
-        mongodb::FAMILIES,
-        process::FAMILIES,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    SECTIONS.into_iter().flat_map(|section| {
+        let (few, of_chats) = match section {
+            Section::Families(families) => (families, None),
+            Section::Chats => (&[][..], Some(chats::FAMILIES)),
+        };
+        let of_chats = of_chats.into_iter().flatten();
+        few.iter().copied().chain(of_chats.map(|family| *family as &dyn Definition))
+    })
 }
 
 /// Writes everything there is to show, and says how many samples it is.
 pub fn render(view: &View<'_>, format: Format) -> (Vec<u8>, u64) {
     let mut out = Exposition::new(format, 64 * 1024);
-    for family in catalogue().filter(|family| view.show.compat || !family.is_compat()) {
+    for family in catalogue().filter(|family| view.look.show.compat || !family.is_compat()) {
         family.write(view, &mut out);
     }
     out.finish()
@@ -53,8 +76,9 @@ pub fn render(view: &View<'_>, format: Format) -> (Vec<u8>, u64) {
 /// told of the past.
 pub fn render_history(view: &View<'_>, with_chats: bool) -> Vec<u8> {
     let mut out = Exposition::new(Format::OpenMetrics, 64 * 1024).without_exemplars();
-    let chats = if with_chats { chats::FAMILIES } else { &[] };
-    for family in [workflows::FAMILIES, events::FAMILIES, chats].into_iter().flatten() {
+    let few = [workflows::FAMILIES, events::FAMILIES].into_iter().flatten().copied();
+    let of_chats = chats::FAMILIES.iter().filter(|_| with_chats);
+    for family in few.chain(of_chats.map(|family| *family as &dyn Definition)) {
         if family.kind() != Type::Gauge && !family.is_compat() {
             family.write(view, &mut out);
         }

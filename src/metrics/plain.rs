@@ -12,12 +12,10 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Live chats of all runtimes that answer.",
         [],
         |view, out| {
-            let ids = (0_u16..).map(RuntimeId).zip(view.ledger.runtimes());
-            let heard =
-                |runtime: &crate::ledger::Runtime| runtime.configured && runtime.was_heard();
-            if ids.filter(|(_, runtime)| heard(runtime)).any(|(id, _)| view.is_up(id)) {
-                let live = view.ledger.live_chats().filter(|chat| view.is_up(chat.runtime));
-                out.put([], live.count());
+            let ids = || (0_u16..).map(RuntimeId).zip(view.look.ledger.runtimes());
+            let up = || ids().filter(|(id, _)| view.look.is_up(*id)).map(|(_, runtime)| runtime);
+            if up().any(|runtime| runtime.configured && runtime.was_heard()) {
+                out.put([], up().map(|runtime| runtime.sums.live).sum::<usize>());
             }
         },
     ),
@@ -27,8 +25,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Chats that the ledger holds, live and ended, until they are evicted.",
         [],
         |view, out| {
-            if view.ledger.runtimes().iter().any(crate::ledger::Runtime::is_met) {
-                out.put([], view.ledger.chats().filter(|chat| view.is_met(chat.runtime)).count());
+            let met = || view.look.ledger.runtimes().iter().filter(|runtime| runtime.is_met());
+            if met().next().is_some() {
+                out.put([], met().map(|runtime| runtime.sums.chats).sum::<usize>());
             }
         },
     ),
@@ -38,7 +37,7 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Whether the runtime answered its last poll.",
         ["runtime"],
         |view, out| {
-            for runtime in view.ledger.runtimes().iter().filter(|runtime| runtime.configured) {
+            for runtime in view.look.ledger.runtimes().iter().filter(|runtime| runtime.configured) {
                 if let Some(up) = runtime.up {
                     out.put([&runtime.name], up);
                 }
@@ -51,7 +50,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         "Starts of new processes of the runtime that were seen.",
         ["runtime"],
         |view, out| {
-            for runtime in view.ledger.runtimes().iter().filter(|r| r.has_heard(Source::Scrape)) {
+            for runtime in
+                view.look.ledger.runtimes().iter().filter(|r| r.has_heard(Source::Scrape))
+            {
                 out.put([&runtime.name], runtime.restarts);
             }
         },
@@ -99,9 +100,9 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
 fn healths<'v>(
     view: &'v View<'_>,
 ) -> impl Iterator<Item = (&'v str, &'v crate::telemetry::Health)> + 'v {
-    (0_u16..).map(RuntimeId).zip(view.ledger.runtimes()).filter_map(|(id, runtime)| {
+    (0_u16..).map(RuntimeId).zip(view.look.ledger.runtimes()).filter_map(|(id, runtime)| {
         let target = view.numbers.targets.get(&*runtime.name)?;
-        let health = target.health.as_ref().filter(|_| view.is_up(id))?;
+        let health = target.health.as_ref().filter(|_| view.look.is_up(id))?;
         Some((&*runtime.name, health))
     })
 }

@@ -58,7 +58,7 @@ const fn process(
 }
 
 fn value(view: &View<'_>, out: &mut Samples<'_, 0>, name: &str) {
-    if let Some(value) = view.process.get(name) {
+    if let Some(value) = view.process.values.get(name) {
         out.put([], *value);
     }
 }

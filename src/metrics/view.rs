@@ -1,18 +1,18 @@
 //! The ledger as one scrape sees it: names bounded, users disguised, hidden series at zero.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::exposition::{Block, Value};
+use super::exposition::Value;
+use super::page::Draft;
+use super::procfs::Process;
 use crate::ledger::{
-    Birth, Breakdown, Chat, Dimension, Exemplar, Histogram, Ledger, Names, Spending, Workflow,
+    Birth, Breakdown, Chat, Dimension, Exemplar, Histogram, Ledger, Names, Runtime, Spending,
+    Workflow,
 };
 use crate::model::{Counters, Instant, OTHER, RuntimeId, Source};
 use crate::telemetry::Numbers;
-
-/// Labels of the per-chat families.
-pub(super) const CHAT: [&str; 4] = ["chat_id", "app_id", "workflow_name", "user_id"];
 
 /// How user ids are shown.
 #[derive(Debug, Clone)]
@@ -55,15 +55,6 @@ pub struct Show {
     pub max_series: u64,
 }
 
-/// One chat with its labels written.
-pub(super) struct ChatRow<'a> {
-    pub(super) chat: &'a Chat,
-    pub(super) labels: Block<4>,
-    pub(super) hidden: bool,
-    /// It lives, and its runtime answers.
-    pub(super) live: bool,
-}
-
 /// One workflow as it is shown: several rows of the ledger where runtimes are not told apart.
 pub(super) struct WorkflowRow<'a> {
     pub(super) runtime: Option<&'a str>,
@@ -98,41 +89,19 @@ impl BreakdownRow<'_> {
     }
 }
 
-/// The ledger and the exporter at one moment.
-pub struct View<'a> {
+/// The ledger at one moment, and how it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look<'a> {
     pub(super) ledger: &'a Ledger,
-    pub(super) numbers: &'a Numbers,
     pub(super) show: &'a Show,
     pub(super) now: Instant,
     pub(super) several: bool,
-    pub(super) chats: Vec<ChatRow<'a>>,
-    pub(super) workflows: Vec<WorkflowRow<'a>>,
-    pub(super) users: Vec<UserRow<'a>>,
-    pub(super) breakdowns: Vec<BreakdownRow<'a>>,
-    pub(super) process: BTreeMap<String, f64>,
 }
 
-impl<'a> View<'a> {
-    /// Looks at the ledger once, for all families.
-    pub fn new(ledger: &'a Ledger, numbers: &'a Numbers, show: &'a Show, now: Instant) -> Self {
+impl<'a> Look<'a> {
+    pub(super) fn new(ledger: &'a Ledger, show: &'a Show, now: Instant) -> Self {
         let several = ledger.runtimes().iter().filter(|runtime| runtime.configured).count() > 1;
-        let mut view = Self {
-            ledger,
-            numbers,
-            show,
-            now,
-            several,
-            chats: Vec::new(),
-            workflows: Vec::new(),
-            users: Vec::new(),
-            breakdowns: Vec::new(),
-            process: super::procfs::read(),
-        };
-        view.chats = view.chat_rows();
-        view.workflows = view.workflow_rows();
-        view.users = view.user_rows();
-        view.breakdowns = view.breakdown_rows();
-        view
+        Self { ledger, show, now, several }
     }
 
     /// The value of `runtime`, where it is a label.
@@ -143,84 +112,111 @@ impl<'a> View<'a> {
 
     /// Whether the series of a runtime may be shown.
     pub(super) fn is_met(&self, id: RuntimeId) -> bool {
-        self.ledger.runtime(id).is_some_and(crate::ledger::Runtime::is_met)
+        self.ledger.runtime(id).is_some_and(Runtime::is_met)
     }
 
     /// Whether a runtime answered its last poll, or only others ever told of it.
     pub(super) fn is_up(&self, id: RuntimeId) -> bool {
-        let is_up = |runtime: &crate::ledger::Runtime| {
-            runtime.up == Some(true) || !runtime.has_heard(Source::Scrape)
-        };
+        let is_up =
+            |runtime: &Runtime| runtime.up == Some(true) || !runtime.has_heard(Source::Scrape);
         self.ledger.runtime(id).is_some_and(is_up)
     }
 
-    fn chat_rows(&self) -> Vec<ChatRow<'a>> {
-        let mut rows: Vec<ChatRow<'a>> = Vec::new();
-        // Where runtimes are not told apart, one that is no longer configured may have had a chat
-        // of the same id; its series would be the same twice.
-        let mut seen = HashSet::new();
-        let unify = !self.several && self.ledger.runtimes().len() > 1;
-        for chat in self.ledger.chats().filter(|c| !c.folded && self.is_met(c.runtime)) {
-            if unify && !seen.insert((&chat.chat_id, &chat.app_id, &chat.workflow_name)) {
-                continue;
-            }
-            let user_id = self.show.users.show(&chat.user_id);
-            let values = [&*chat.chat_id, &*chat.app_id, &*chat.workflow_name, &*user_id];
-            rows.push(ChatRow {
-                chat,
-                labels: Block::new(CHAT, values, self.runtime_label(chat.runtime)),
-                hidden: self.ledger.hides(chat.birth),
-                live: chat.is_live() && self.is_up(chat.runtime),
-            });
-        }
-        rows
+    /// Where runtimes are not told apart, one that is no longer configured may have had a chat of
+    /// the same id; its series would be the same twice.
+    pub(super) fn unifies(&self) -> bool {
+        !self.several && self.ledger.runtimes().len() > 1
+    }
+
+    /// Whether a chat has series of its own.
+    pub(super) fn is_shown(&self, chat: &Chat) -> bool {
+        let shown = |chat: &Chat| !chat.evicted && !chat.folded && self.is_met(chat.runtime);
+        shown(chat) && !(self.unifies() && self.ledger.twins_before(chat).any(shown))
     }
 
     /// The counters that the chats beyond the bound share, by runtime.
-    pub(super) fn folded_chats(&self) -> Vec<(Block<4>, Counters, Birth)> {
-        let mut rows: Vec<(Block<4>, Counters, Birth)> = Vec::new();
+    pub(super) fn folded_chats(&self) -> Vec<(Option<&'a str>, Counters, Birth)> {
+        let mut rows: Vec<(Option<&str>, Counters, Birth)> = Vec::new();
         for (id, runtime) in (0_u16..).map(RuntimeId).zip(self.ledger.runtimes()) {
             let Some(birth) = runtime.folded_birth.filter(|_| runtime.is_met()) else {
                 continue;
             };
             match rows.first_mut().filter(|_| !self.several) {
                 Some(first) => first.1.add(&runtime.folded),
-                None => {
-                    let labels = Block::new(CHAT, [OTHER; 4], self.runtime_label(id));
-                    rows.push((labels, runtime.folded, birth));
-                }
+                None => rows.push((self.runtime_label(id), runtime.folded, birth)),
             }
         }
         rows
     }
+}
+
+/// The ledger and the exporter at one moment.
+pub struct View<'a> {
+    pub(super) look: Look<'a>,
+    pub(super) numbers: &'a Numbers,
+    /// Chats, page by page, and those that share one row.
+    pub(super) chats: Vec<Draft>,
+    pub(super) workflows: Vec<WorkflowRow<'a>>,
+    pub(super) users: Vec<UserRow<'a>>,
+    pub(super) breakdowns: Vec<BreakdownRow<'a>>,
+    pub(super) process: Process,
+}
+
+impl<'a> View<'a> {
+    /// Looks at the ledger once, for all families.
+    pub fn new(ledger: &'a Ledger, numbers: &'a Numbers, show: &'a Show, now: Instant) -> Self {
+        let mut view = Self::without_chats(Look::new(ledger, show, now), numbers, Process::read());
+        let look = &view.look;
+        let pages = ledger.pages().map(|(_, page)| Draft::of_page(page, look, |_| true));
+        view.chats = pages.chain([Draft::of_folded(&view.look)]).collect();
+        view
+    }
+
+    /// Leaves out the families of single chats.
+    pub(super) fn without_chats(look: Look<'a>, numbers: &'a Numbers, process: Process) -> Self {
+        let mut view = Self {
+            look,
+            numbers,
+            chats: Vec::new(),
+            workflows: Vec::new(),
+            users: Vec::new(),
+            breakdowns: Vec::new(),
+            process,
+        };
+        view.workflows = view.workflow_rows();
+        view.users = view.user_rows();
+        view.breakdowns = view.breakdown_rows();
+        view
+    }
 
     fn workflow_rows(&self) -> Vec<WorkflowRow<'a>> {
         let mut users: HashMap<(RuntimeId, &str, &str), HashSet<&str>> = HashMap::new();
-        for chat in self.ledger.live_chats().filter(|chat| self.is_up(chat.runtime)) {
-            let key = (chat.runtime, &*chat.app_id, &*chat.workflow_name);
-            users.entry(key).or_default().insert(&chat.user_id);
+        for chat in self.look.ledger.live_chats().filter(|chat| self.look.is_up(chat.runtime)) {
+            let key = (chat.runtime, chat.app_id(), chat.workflow_name());
+            users.entry(key).or_default().insert(chat.user_id());
         }
         let mut rows: Vec<WorkflowRow<'a>> = Vec::new();
         let mut index: HashMap<(&str, &str), usize> = HashMap::new();
-        for row in self.ledger.workflows().iter().filter(|row| self.is_met(row.runtime)) {
+        for row in self.look.ledger.workflows().iter().filter(|row| self.look.is_met(row.runtime)) {
             let key = (row.runtime, &*row.app_id, &*row.workflow_name);
             let users = users.get(&key).map_or(0, HashSet::len);
-            let known = index.get(&(&*row.app_id, &*row.workflow_name)).filter(|_| !self.several);
+            let known =
+                index.get(&(&*row.app_id, &*row.workflow_name)).filter(|_| !self.look.several);
             if let Some(known) = known {
                 let known = &mut rows[*known];
                 known.row.to_mut().merge(row);
-                known.hidden &= self.ledger.hides(row.birth);
+                known.hidden &= self.look.ledger.hides(row.birth);
                 known.users += users;
-                known.up |= self.is_up(row.runtime);
+                known.up |= self.look.is_up(row.runtime);
                 continue;
             }
             index.insert((&row.app_id, &row.workflow_name), rows.len());
             rows.push(WorkflowRow {
-                runtime: self.runtime_label(row.runtime),
+                runtime: self.look.runtime_label(row.runtime),
                 row: Cow::Borrowed(row),
-                hidden: self.ledger.hides(row.birth),
+                hidden: self.look.ledger.hides(row.birth),
                 users,
-                up: self.is_up(row.runtime),
+                up: self.look.is_up(row.runtime),
             });
         }
         rows
@@ -229,48 +225,48 @@ impl<'a> View<'a> {
     fn breakdown_rows(&self) -> Vec<BreakdownRow<'a>> {
         let mut rows: Vec<BreakdownRow<'a>> = Vec::new();
         let mut index: HashMap<(Dimension, &Names), usize> = HashMap::new();
-        // Only where runtimes are not told apart can two rows be the same series.
-        let unify = !self.several && self.ledger.runtimes().len() > 1;
-        for row in self.ledger.breakdowns().iter().filter(|row| self.is_met(row.runtime)) {
+        let unify = self.look.unifies();
+        for row in self.look.ledger.breakdowns().iter().filter(|row| self.look.is_met(row.runtime))
+        {
             if unify {
                 if let Some(known) = index.get(&(row.dimension, &row.names)) {
                     let known = &mut rows[*known];
                     known.row.to_mut().merge(row);
-                    known.hidden &= self.ledger.hides(row.birth);
+                    known.hidden &= self.look.ledger.hides(row.birth);
                     continue;
                 }
                 index.insert((row.dimension, &row.names), rows.len());
             }
             rows.push(BreakdownRow {
-                runtime: self.runtime_label(row.runtime),
+                runtime: self.look.runtime_label(row.runtime),
                 row: Cow::Borrowed(row),
-                hidden: self.ledger.hides(row.birth),
+                hidden: self.look.ledger.hides(row.birth),
             });
         }
         rows
     }
 
     fn user_rows(&self) -> Vec<UserRow<'a>> {
-        if matches!(self.show.users, UserPolicy::None) {
+        if matches!(self.look.show.users, UserPolicy::None) {
             return Vec::new();
         }
         let mut rows: Vec<UserRow<'a>> = Vec::new();
         let mut index: HashMap<(&str, &str), usize> = HashMap::new();
-        let shown = self.ledger.users().iter().filter(|user| user.shown);
-        for user in shown.filter(|user| self.is_met(user.runtime)) {
+        let shown = self.look.ledger.users().iter().filter(|user| user.shown);
+        for user in shown.filter(|user| self.look.is_met(user.runtime)) {
             let key = (&*user.app_id, &*user.user_id);
-            if let Some(known) = index.get(&key).filter(|_| !self.several) {
+            if let Some(known) = index.get(&key).filter(|_| !self.look.several) {
                 rows[*known].spent.add(&user.own());
-                rows[*known].hidden &= self.ledger.hides(user.birth);
+                rows[*known].hidden &= self.look.ledger.hides(user.birth);
                 continue;
             }
             index.insert(key, rows.len());
             rows.push(UserRow {
-                runtime: self.runtime_label(user.runtime),
+                runtime: self.look.runtime_label(user.runtime),
                 app_id: &user.app_id,
-                user_id: self.show.users.show(&user.user_id),
+                user_id: self.look.show.users.show(&user.user_id),
                 spent: user.own(),
-                hidden: self.ledger.hides(user.birth),
+                hidden: self.look.ledger.hides(user.birth),
             });
         }
         rows
@@ -280,6 +276,11 @@ impl<'a> View<'a> {
 /// A counter's value, or 0 while it is hidden.
 pub(super) fn counter(hidden: bool, value: impl Into<Value>) -> Value {
     if hidden { Value::Int(0) } else { value.into() }
+}
+
+/// Counters, or zeros while they are hidden.
+pub(super) fn counters(hidden: bool, counters: &Counters) -> Counters {
+    if hidden { Counters::default() } else { *counters }
 }
 
 /// A histogram, or none while it is hidden.

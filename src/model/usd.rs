@@ -79,6 +79,11 @@ impl Usd {
         self.to_string().parse().unwrap_or(f64::MAX)
     }
 
+    /// The amount in picodollars, 10^-12 dollars.
+    pub fn picodollars(self) -> u128 {
+        self.0
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.0 == 0

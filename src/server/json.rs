@@ -119,8 +119,8 @@ pub(super) fn active_runs(ledger: &Ledger) -> Vec<u8> {
     let live = ledger.live_chats().filter(|chat| is_met(ledger, chat));
     let chats: Vec<_> = live
         .map(|chat| ActiveRunBody {
-            chat_id: &chat.chat_id,
-            workflow: &chat.workflow_name,
+            chat_id: chat.chat_id(),
+            workflow: chat.workflow_name(),
             status: status(chat),
             started_at: chat.started_at().and_then(iso),
         })
@@ -160,10 +160,10 @@ fn is_met(ledger: &Ledger, chat: &Chat) -> bool {
 fn chat_body<'a>(chat: &'a Chat, users: &UserPolicy, now: Timestamp) -> ChatBody<'a> {
     let counters = chat.book.published();
     ChatBody {
-        chat_id: &chat.chat_id,
-        app_id: &chat.app_id,
-        workflow_name: &chat.workflow_name,
-        user_id: users.show(&chat.user_id),
+        chat_id: chat.chat_id(),
+        app_id: chat.app_id(),
+        workflow_name: chat.workflow_name(),
+        user_id: users.show(chat.user_id()),
         started_at: chat.started_at().and_then(iso),
         ended_at: chat.ended_at().and_then(iso),
         runtime_sec: chat.runtime_seconds(now),

@@ -4,6 +4,7 @@ mod body;
 mod json;
 mod negotiate;
 mod page;
+mod patience;
 pub mod reply;
 mod routes;
 
@@ -26,6 +27,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 pub use body::Payload;
+use patience::Patience;
 pub use routes::Site;
 
 /// Largest head of a request, in bytes.
@@ -65,7 +67,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Admission {
     /// Connections at once. Further ones wait in the kernel's queue.
     pub connections: usize,
-    /// A client that says nothing for so long is let go.
+    /// A client that says nothing for so long, or takes nothing of its answer, is let go.
     pub silence: Duration,
 }
 
@@ -114,7 +116,7 @@ pub async fn serve<H: Handler>(
             .header_read_timeout(admission.silence)
             .max_buf_size(MAX_HEAD_BYTES)
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Patience::new(stream, admission.silence)), service);
         let served = graceful.watch(served);
         let handler = Arc::clone(&handler);
         tokio::spawn(async move {

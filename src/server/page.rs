@@ -27,8 +27,9 @@ pub(super) fn landing(ledger: &Ledger, numbers: &Numbers, now: Timestamp) -> Str
          max-width:44rem;margin:2rem auto;padding:0 1rem}td,th{text-align:left;\
          padding:.2rem 1rem .2rem 0}</style></head><body><h1>mozaiks-exporter</h1>",
     );
-    let live = ledger.live_chats().count();
-    let tracked = ledger.chats().count();
+    let sums = || ledger.runtimes().iter().map(|runtime| runtime.sums);
+    let live: usize = sums().map(|sums| sums.live).sum();
+    let tracked: usize = sums().map(|sums| sums.chats).sum();
     let durable = if numbers.store.durable { "kept on disk" } else { "in memory only" };
     let version = env!("CARGO_PKG_VERSION");
     let written = write!(

@@ -1,6 +1,7 @@
 //! Answers as every listener gives them: their headers, their errors, and how they are counted.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -22,7 +23,7 @@ pub const JSON: &str = "application/json";
 pub const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 /// Bodies below it are not worth compressing.
-const SMALLEST_GZIP: usize = 1024;
+const SMALLEST_GZIP: u64 = 1024;
 
 /// An error, as the runtime words its own.
 #[derive(Serialize)]
@@ -82,22 +83,32 @@ pub fn not_found(path: &str, hint: &str) -> Response<Payload> {
     error(StatusCode::NOT_FOUND, &format!("there is nothing at {path}; {hint}"))
 }
 
-/// Counts an answer.
-pub fn count(
-    telemetry: &Telemetry,
+/// Counts an answer, and its bytes once they are known.
+pub fn counted(
+    telemetry: &Arc<Telemetry>,
     handler: &'static str,
-    response: &Response<Payload>,
+    response: Response<Payload>,
     took: Duration,
-) {
+) -> Response<Payload> {
     let encoded = response.headers().contains_key(CONTENT_ENCODING);
     let encoding = if encoded { "gzip" } else { "identity" };
-    let answers = &mut telemetry.lock().answers;
-    *answers.requests.entry((handler, response.status().as_u16())).or_default() += 1;
-    *answers.bytes.entry(encoding).or_default() += response.body().len() as u64;
-    answers.durations.entry(handler).or_default().observe(OWN_BOUNDS, took.as_secs_f64());
+    {
+        let answers = &mut telemetry.lock().answers;
+        *answers.requests.entry((handler, response.status().as_u16())).or_default() += 1;
+        answers.durations.entry(handler).or_default().observe(OWN_BOUNDS, took.as_secs_f64());
+    }
+    let count = |telemetry: &Telemetry, bytes| {
+        *telemetry.lock().answers.bytes.entry(encoding).or_default() += bytes;
+    };
+    if let Some(bytes) = response.body().len() {
+        count(telemetry, bytes);
+        return response;
+    }
+    let telemetry = Arc::clone(telemetry);
+    response.map(|body| body.on_last(move |bytes| count(&telemetry, bytes)))
 }
 
-/// Compresses a body that is worth it for a client that takes it.
+/// Compresses a body that is worth it for a client that takes it, where it is not compressed yet.
 ///
 /// # Panics
 ///
@@ -105,12 +116,14 @@ pub fn count(
 pub fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if body.len() < SMALLEST_GZIP || !negotiate::takes_gzip(wanted) {
+    let is_small = body.len().is_none_or(|bytes| bytes < SMALLEST_GZIP);
+    let is_done = head.headers.contains_key(CONTENT_ENCODING);
+    if is_small || is_done || !negotiate::takes_gzip(wanted) {
         return Response::from_parts(head, body);
     }
     let body = body.map_bytes(|bytes| {
         let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
-        let written = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+        let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
         written.expect("writing to memory does not fail")
     });
     head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -4,22 +4,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
+use tokio::task::{spawn_blocking, yield_now};
 
 use super::body::Payload;
 use super::reply::{
-    HTML, JSON, PLAIN, compressed, count, error, method_not_allowed, not_found, ok, respond,
+    HTML, JSON, PLAIN, compressed, counted, error, method_not_allowed, not_found, ok, respond,
 };
 use super::{Handler, OPENAPI, Peer, json, negotiate, page};
 use crate::ledger::Visitor;
-use crate::metrics::{Show, View, render};
+use crate::metrics::{Answer, Engine, Parts, Process, Scrape, Show, Wanted};
 use crate::store::Shared;
 use crate::telemetry::Telemetry;
 
 /// Prometheus, vmagent and their kin say with it how long they wait.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+/// Chats that are written and compressed beside the tasks: some milliseconds.
+const LONG: usize = 4096;
 /// The user agent is part of a scraper's name up to here.
 const MAX_AGENT: usize = 128;
 
@@ -30,8 +34,17 @@ pub struct Site {
     pub ledger: Arc<Shared>,
     /// The exporter's own numbers.
     pub telemetry: Arc<Telemetry>,
-    /// How things are shown.
-    pub show: Show,
+    /// What makes the expositions.
+    pub engine: Engine,
+    /// For one scrape at a time.
+    turn: Semaphore,
+}
+
+impl Site {
+    /// Shows the ledger.
+    pub fn new(ledger: Arc<Shared>, telemetry: Arc<Telemetry>, show: Show) -> Self {
+        Self { ledger, telemetry, engine: Engine::new(show), turn: Semaphore::new(1) }
+    }
 }
 
 /// Handlers, in the words of the `handler` label.
@@ -99,8 +112,7 @@ impl Handler for Site {
             _ => method_not_allowed(request.method(), "GET, HEAD"),
         };
         let response = compressed(response, request.headers());
-        count(&self.telemetry, handler, &response, start.elapsed());
-        response
+        counted(&self.telemetry, handler, response, start.elapsed())
     }
 
     fn hang_up(&self, connection: u64) {
@@ -116,7 +128,7 @@ impl Site {
         peer: Peer,
     ) -> Response<Payload> {
         let now = self.ledger.clock().now().wall;
-        let users = &self.show.users;
+        let users = &self.engine.show().users;
         match route {
             Route::Metrics => self.metrics(request, peer).await,
             Route::Aggregate => {
@@ -161,20 +173,39 @@ impl Site {
                           application/openmetrics-text; version=1.0.0";
             return error(StatusCode::NOT_ACCEPTABLE, detail);
         };
+        let wanted = Wanted { format, packed: negotiate::takes_gzip(request.headers()) };
         let visitor = (request.method() == Method::GET).then(|| visitor(request.headers(), peer));
-        let numbers = self.telemetry.lock().clone();
-        let (text, series, version, ticket) = {
+        let (process, numbers) = (Process::read(), self.telemetry.lock().clone());
+        // What one has compressed the next can use.
+        let turn = self.turn.acquire().await;
+        let (ticket, mut scrape, mut version) = {
             let mut ledger = self.ledger.lock();
             let now = self.ledger.clock().now();
             let ticket = visitor.map(|visitor| ledger.scrape_begins(&visitor, now));
-            let (text, series) = render(&View::new(&ledger, &numbers, &self.show, now), format);
-            (text, series, ledger.version(), ticket)
+            let mut scrape = self.engine.begin(&ledger, &numbers, process, wanted, now);
+            self.engine.gather(&mut scrape, &ledger);
+            (ticket, scrape, ledger.version())
         };
-        self.telemetry.lock().answers.series = series;
+        while scrape.goes_on() {
+            // Whoever waits for the ledger comes first.
+            yield_now().await;
+            let ledger = self.ledger.lock();
+            self.engine.gather(&mut scrape, &ledger);
+            version = ledger.version();
+        }
         // Nothing is shown that a crash could take back.
-        self.ledger.settled(version).await;
+        let (answer, ()) = tokio::join!(self.finish(scrape), self.ledger.settled(version));
+        drop(turn);
+        let Some(answer) = answer else {
+            return error(StatusCode::SERVICE_UNAVAILABLE, "the exporter is ending");
+        };
+        self.telemetry.lock().answers.series = answer.samples();
         let shared = Arc::clone(&self.ledger);
-        let body = Payload::new(text).on_last(move || {
+        let body = match answer.into_parts() {
+            Parts::Packed(parts) => Payload::of_parts(parts),
+            Parts::Plain(parts) => Payload::made(parts),
+        };
+        let body = body.on_last(move |_| {
             if let Some(ticket) = ticket {
                 shared.lock().scrape_served(ticket);
             }
@@ -182,7 +213,20 @@ impl Site {
         let mut response = Response::new(body);
         let content_type = HeaderValue::from_static(format.content_type());
         response.headers_mut().insert(CONTENT_TYPE, content_type);
+        if wanted.packed {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         response
+    }
+
+    /// Writes an answer; beside the tasks where that takes its time.
+    async fn finish(self: &Arc<Self>, scrape: Scrape) -> Option<Answer> {
+        if scrape.effort() < LONG {
+            return Some(self.engine.finish(scrape));
+        }
+        let site = Arc::clone(self);
+        // It fails only where the process is about to end.
+        spawn_blocking(move || site.engine.finish(scrape)).await.ok()
     }
 }
 

@@ -24,6 +24,7 @@ mod mongodb;
 mod mongodb_trouble;
 mod once;
 mod receive;
+mod receive_bounds;
 mod redact;
 mod replay;
 mod weather;

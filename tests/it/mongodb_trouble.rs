@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::support::mongo::Mongo;
 use super::support::stored::{CHATS, by_change, chat, cluster, index, new_chat, store};
-use super::support::wait::eventually;
+use super::support::wait::{eventually, eventually_within};
 
 #[test]
 fn without_an_index_a_bounded_part_is_read_at_each_poll() {
@@ -62,6 +62,27 @@ fn without_an_index_a_bounded_part_is_read_at_each_poll() {
     let gone =
         exporter.scrape().sum("mozaiks_exporter_mongodb_documents_total", &[("result", "stale")]);
     assert!(gone >= 700.0, "{gone}");
+}
+
+/// As after a migration that touched everything: more at one time than a poll reads, and than lies
+/// between two passes.
+#[test]
+fn more_changes_within_two_minutes_than_a_poll_reads_are_all_read() {
+    const NUMBER: i32 = 11_000;
+    let mongo = Mongo::wire();
+    // The wire server takes its time to count messages.
+    mongo.misbehave(doc! {"refuse": ["$filter"]});
+    let state = TempDir::new().unwrap();
+    let documents: Vec<Document> =
+        (0..NUMBER).map(|n| chat(&format!("c{n:05}"), "Desk", 30, 1)).collect();
+    store(&mongo, CHATS, &documents);
+    by_change(&mongo, CHATS);
+    let exporter = cluster(&mongo, &state).start();
+    eventually_within(Duration::from_mins(3), "all of them are read", || {
+        let tokens = exporter.scrape().sum("mozaiks_workflow_prompt_tokens_total", &[]);
+        if tokens == f64::from(NUMBER) { Ok(()) } else { Err(tokens.to_string()) }
+    });
+    exporter.wait_for("mozaiks_exporter_mongodb_behind_seconds", &[], 0.0);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What is pushed: counted once, kept before it is answered, and refused in words.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -11,29 +10,29 @@ use serde_json::{Value, json};
 use crate::support::exporter::Launch;
 use crate::support::wait::{eventually, pause};
 
-const EVENTS: &str = "/api/v1/events";
+pub(crate) const EVENTS: &str = "/api/v1/events";
 const INGEST: &str = "/usage/ingest";
-const DESK: [(&str, &str); 2] = [("app_id", "acme"), ("workflow_name", "Desk")];
+pub(crate) const DESK: [(&str, &str); 2] = [("app_id", "acme"), ("workflow_name", "Desk")];
 
 /// Headers, body, status, words of the answer.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
 
 /// An exporter that nobody but those who push tells anything.
-fn launch(state: &std::path::Path) -> Launch {
+pub(crate) fn launch(state: &std::path::Path) -> Launch {
     Launch::new(state).runtime("app=")
 }
 
-fn start(chat: &str) -> Value {
+pub(crate) fn start(chat: &str) -> Value {
     json!({"event": "workflow_start", "chat_id": chat, "app_id": "acme", "workflow_name": "Desk",
         "user_id": "alice"})
 }
 
-fn turn(chat: &str) -> Value {
+pub(crate) fn turn(chat: &str) -> Value {
     json!({"event": "agent_turn", "chat_id": chat, "agent_name": "planner", "model": "gpt-4",
         "duration_sec": 2.5, "prompt_tokens": 1500, "completion_tokens": 800, "cost": 0.05})
 }
 
-fn end(chat: &str, success: bool) -> Value {
+pub(crate) fn end(chat: &str, success: bool) -> Value {
     json!({"event": "workflow_end", "chat_id": chat, "success": success})
 }
 
@@ -339,90 +338,4 @@ fn where_nothing_can_be_kept_nothing_is_acknowledged() {
     exporter.kill();
     let exporter = launch(dir.path()).start();
     exporter.wait_for("mozaiks_workflow_agent_turns_total", &DESK, f64::from(acknowledged));
-}
-
-#[test]
-fn idle_slow_and_vanishing_clients_keep_nobody_waiting() {
-    let dir = tempfile::tempdir().unwrap();
-    let exporter = launch(dir.path()).start();
-    let address = exporter.control();
-    let idle: Vec<_> = (0..1000).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let head = format!(
-        "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-         content-length: 500\r\n\r\n{{\"event\":"
-    );
-    let mut slow: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
-    for stream in &mut slow {
-        stream.write_all(head.as_bytes()).unwrap();
-    }
-    // These go away in mid-body.
-    drop(slow.split_off(10));
-    assert_eq!(exporter.push(EVENTS, &start("c")).status, 202);
-    let mut answer = String::new();
-    slow[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    slow[0].read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    drop(idle);
-    exporter.wait_for("mozaiks_workflow_starts_total", &DESK, 1.0);
-}
-
-#[test]
-fn who_comes_while_too_much_is_held_is_told_to_come_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let exporter = launch(dir.path()).start();
-    // None of them is complete. Together they fill what may be held, to the last corner.
-    let sizes = [(8 << 20, 9), (1 << 20, 10), (64 << 10, 20), (4 << 10, 30)];
-    let mut held = Vec::new();
-    for (size, number) in sizes {
-        for _ in 0..number {
-            let mut stream = TcpStream::connect(exporter.control()).unwrap();
-            let head = format!(
-                "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-                 content-length: {size}\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes()).unwrap();
-            // The one that is too much is refused before it is all sent; nobody else is answered. Who
-            // comes next must not get the room that this one is about to take.
-            drop(stream.write_all(&vec![b' '; size - 1]));
-            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-            drop(stream.read(&mut [0; 512]));
-            held.push(stream);
-        }
-    }
-    let refused = eventually("there is no room", || match exporter.push(EVENTS, &start("c")) {
-        refused if refused.status == 429 => Ok(refused),
-        other => Err(other.text()),
-    });
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    drop(held);
-    eventually("there is room again", || match exporter.push(EVENTS, &start("c")).status {
-        202 => Ok(()),
-        status => Err(status.to_string()),
-    });
-}
-
-#[test]
-fn names_without_end_are_bounded() {
-    let dir = tempfile::tempdir().unwrap();
-    let exporter = launch(dir.path()).flag("--chat.max-series", "4000").start();
-    let long = "x".repeat(1 << 20);
-    assert_eq!(exporter.push(EVENTS, &start(&long)).status, 202);
-    for hundred in 0..20 {
-        let turns: Vec<Value> = (0..5_000)
-            .map(|n| {
-                let mut turn = turn("c");
-                turn["agent_name"] = json!(format!("agent-{hundred}-{n}"));
-                turn["app_id"] = json!("acme");
-                turn["workflow_name"] = json!("Desk");
-                turn
-            })
-            .collect();
-        assert_eq!(exporter.push(EVENTS, &json!(turns)).json()["accepted"], 5_000);
-    }
-    let shown = exporter.scrape();
-    exporter.wait_for("mozaiks_workflow_agent_turns_total", &DESK, 100_000.0);
-    assert!(shown.sum("mozaiks_agent_turns_total", &DESK) <= 100_000.0);
-    let other = [("agent_name", "_other")];
-    exporter.wait_for_value("mozaiks_exporter_series", &[], |n| n.is_some_and(|n| n < 4_500.0));
-    assert!(exporter.scrape().sum("mozaiks_agent_turns_total", &other) > 90_000.0);
 }

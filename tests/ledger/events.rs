@@ -11,6 +11,7 @@ use mozaiks_exporter::model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::pages::Album;
 use super::play::{Rows, entries, keep};
 use super::world::{Fact, SECOND, Said, usd};
 
@@ -201,7 +202,7 @@ fn who_is_not_introduced_waits_for_the_routes_and_survives_a_restart() {
     assert_eq!(desk.ledger.waiting(), 1);
     desk.poll([(0, 0, None, 0)]);
     let known = desk.ledger.chats().next().unwrap();
-    assert_eq!(&*known.app_id, "app0", "as the routes say");
+    assert_eq!(known.app_id(), "app0", "as the routes say");
     assert_eq!(known.book.published().get(Count::PromptTokens), 10);
     assert_eq!(desk.ledger.waiting(), 0);
     desk.reopen();
@@ -221,7 +222,7 @@ fn nobody_waits_for_ever() {
     assert_eq!(desk.ledger.waiting(), 0);
     let known = desk.ledger.chats().next().unwrap();
     assert_eq!(
-        [&*known.app_id, &*known.workflow_name, &*known.user_id],
+        [known.app_id(), known.workflow_name(), known.user_id()],
         ["acme", "Desk", "unknown"]
     );
     assert_eq!(desk.total().get(Count::PromptTokens), 10);
@@ -442,6 +443,7 @@ proptest! {
         let mut desk = Desk::met(BOTH);
         let mut turns: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
         let mut calls: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut album = Album::default();
         for step in steps {
             match step {
                 Step::Chunk(lines) => {
@@ -467,6 +469,7 @@ proptest! {
                 Step::Restart => desk.reopen(),
                 Step::Pass(seconds) => desk.pass(seconds),
             }
+            album.look(&desk.ledger);
         }
         desk.pass(120);
         let tokens = |n: &usize| {

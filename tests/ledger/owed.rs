@@ -314,8 +314,8 @@ proptest! {
             prop_assert_eq!(owed.len(), desk.ledger.debt().chats);
             for chat in desk.ledger.chats() {
                 let turns = chat.book.published().get(Count::Turns);
-                if !owed.contains(&*chat.chat_id) {
-                    prop_assert_eq!(store.get(&*chat.chat_id), Some(&turns), "{}", chat.chat_id);
+                if !owed.contains(chat.chat_id()) {
+                    prop_assert_eq!(store.get(chat.chat_id()), Some(&turns), "{}", chat.chat_id());
                 }
             }
         }

@@ -132,7 +132,7 @@ pub(crate) fn keep(rows: &mut Rows, changes: impl IntoIterator<Item = Entry>) {
 
 /// Runtime and number of a chat.
 pub(crate) fn key(chat: &Chat) -> (usize, usize) {
-    (chat.runtime.0.into(), chat.chat_id.strip_prefix("chat").unwrap().parse().unwrap())
+    (chat.runtime.0.into(), chat.chat_id().strip_prefix("chat").unwrap().parse().unwrap())
 }
 
 impl Play {

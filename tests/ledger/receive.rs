@@ -1,6 +1,6 @@
 //! What is pushed counts once, whatever is lost, repeated or overtaken on the way.
 
-use mozaiks_exporter::ledger::{Ledger, Outcome, Received, Settings};
+use mozaiks_exporter::ledger::{Kind, Ledger, Outcome, Received, Settings};
 use mozaiks_exporter::model::{
     About, Answer, ChatSnapshot, Count, Counters, Delivery, Event, EventId, Instant, Mono,
     RuntimeId, Source, Stated, Timestamp, UNKNOWN, Usage, What,
@@ -8,6 +8,7 @@ use mozaiks_exporter::model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::pages::Album;
 use super::play::{Rows, entries, keep};
 use super::world::SECOND;
 
@@ -15,8 +16,8 @@ const START: i64 = 1_700_000_000;
 const RUNTIME: RuntimeId = RuntimeId(0);
 
 /// An exporter that is told and not asked, and what is on its disk.
-struct Desk {
-    ledger: Ledger,
+pub(super) struct Desk {
+    pub(super) ledger: Ledger,
     rows: Rows,
     settings: Settings,
     second: i64,
@@ -24,7 +25,10 @@ struct Desk {
 
 impl Desk {
     fn open() -> Self {
-        let settings = Settings::default();
+        Self::with(Settings::default())
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
         let ledger = Ledger::new(settings.clone());
         let mut desk = Self { ledger, rows: Rows::new(), settings, second: 0 };
         desk.start();
@@ -43,18 +47,23 @@ impl Desk {
         Instant { wall: Timestamp(START * SECOND + micros), mono: Mono(micros) }
     }
 
-    fn pass(&mut self, seconds: i64) {
+    pub(super) fn pass(&mut self, seconds: i64) {
         self.second += seconds;
         self.ledger.tick(self.now());
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let now = self.now();
         keep(&mut self.rows, self.ledger.take_changes(now).1);
     }
 
+    /// Chats on the disk.
+    pub(super) fn chat_rows(&self) -> usize {
+        entries(&self.rows).iter().filter(|entry| entry.kind == Kind::Chat).count()
+    }
+
     /// The process dies, and with it what is not on the disk.
-    fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         let now = self.now();
         self.ledger = Ledger::restore(self.settings.clone(), entries(&self.rows), now).unwrap();
         self.start();
@@ -65,7 +74,7 @@ impl Desk {
         self.ledger.receive(RUNTIME, [delivery], self.now())[0]
     }
 
-    fn tell(&mut self, chat: &str, what: What) {
+    pub(super) fn tell(&mut self, chat: &str, what: What) {
         let event = self.event(chat, what);
         self.push(None, event);
     }
@@ -83,22 +92,22 @@ impl Desk {
         }
     }
 
-    fn total(&self) -> Counters {
+    pub(super) fn total(&self) -> Counters {
         let mut total = Counters::default();
         self.ledger.workflows().iter().for_each(|row| total.add(&row.totals));
         total
     }
 
-    fn starts(&self) -> u64 {
+    pub(super) fn starts(&self) -> u64 {
         self.ledger.workflows().iter().map(|row| row.starts).sum()
     }
 
-    fn ends(&self, outcome: Outcome) -> u64 {
+    pub(super) fn ends(&self, outcome: Outcome) -> u64 {
         self.ledger.workflows().iter().map(|row| row.ends[outcome as usize]).sum()
     }
 
     /// The runtime's own summary: tokens since ever.
-    fn summarise(&mut self, id: u64, chat: &str, tokens: u64) -> Received {
+    pub(super) fn summarise(&mut self, id: u64, chat: &str, tokens: u64) -> Received {
         let mut totals = Stated::default();
         totals.counts[Count::PromptTokens as usize] = Some(tokens);
         let snapshot = ChatSnapshot {
@@ -128,7 +137,7 @@ impl Desk {
     }
 }
 
-fn turn(tokens: u64) -> What {
+pub(super) fn turn(tokens: u64) -> What {
     let usage = Usage { prompt_tokens: tokens, ..Usage::default() };
     What::Turn { agent: "a".into(), model: "m".into(), usage, seconds: Some(1.0) }
 }
@@ -168,7 +177,7 @@ fn what_overtakes_its_start_waits_for_it() {
     desk.crash();
     desk.tell("c", What::Started);
     let chat = desk.ledger.chat("c").unwrap();
-    assert_eq!((&*chat.user_id, chat.is_live()), ("alice", false));
+    assert_eq!((chat.user_id(), chat.is_live()), ("alice", false));
     assert_eq!((desk.starts(), desk.ends(Outcome::Completed)), (1, 1));
     assert_eq!(desk.total().get(Count::PromptTokens), 5);
 }
@@ -181,7 +190,7 @@ fn what_nobody_introduces_counts_for_nobody_after_a_minute() {
     assert_eq!(desk.total(), Counters::default());
     desk.pass(1);
     assert_eq!(desk.total().get(Count::PromptTokens), 5);
-    assert_eq!(&*desk.ledger.chat("c").unwrap().app_id, UNKNOWN);
+    assert_eq!(desk.ledger.chat("c").unwrap().app_id(), UNKNOWN);
 }
 
 #[test]
@@ -309,6 +318,7 @@ proptest! {
             let event = desk.event(&format!("chat-{chat}"), what);
             desk.push(Some(index as u64), event);
         };
+        let mut album = Album::default();
         let (mut acknowledged, mut sent) = (vec![false; THINGS], Vec::new());
         for op in ops {
             match op {
@@ -328,6 +338,7 @@ proptest! {
                 }
                 Op::Pass(seconds) => desk.pass(seconds),
             }
+            album.look(&desk.ledger);
         }
         for index in (0..THINGS).filter(|index| !acknowledged[*index]) {
             send(&mut desk, index);

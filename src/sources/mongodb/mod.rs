@@ -76,6 +76,9 @@ struct Collection {
     way: Way,
     looked: Option<Instant>,
     index_wanted: bool,
+    /// A way through the changes that is not at its end. To begin a new one, somewhat before the place
+    /// that it reached, would never end where that stretch holds more than one poll reads.
+    pass: Option<Pass>,
     turns: turns::Turns,
 }
 
@@ -113,6 +116,7 @@ impl Stored {
             way: Way::Unknown,
             looked: None,
             index_wanted: settings.create_index,
+            pass: None,
             turns: turns::Turns::default(),
         };
         let collections = settings.collections.iter().map(collection).collect();
@@ -224,7 +228,9 @@ impl Stored {
     /// Reads on in the order of changes. Returns whether it stopped before the end.
     async fn ask_changed(&mut self, n: usize, indexes: &Indexes) -> Result<bool, MongoError> {
         let key = self.key(n, "changed");
-        let mut pass = Pass::begin(self.place(&key), self.settings.past, self.now());
+        let begun = self.collections[n].pass.take();
+        let mut pass =
+            begun.unwrap_or_else(|| Pass::begin(self.place(&key), self.settings.past, self.now()));
         for _ in 0..PAGES {
             let question = Question::Changed { from: pass.from, skip: pass.skip };
             let page = self.collections[n].asker.ask(&question, indexes).await?;
@@ -239,6 +245,7 @@ impl Stored {
             let behind = pass.behind(now).as_secs_f64();
             self.intake.telemetry.database(&self.name, |database| database.behind_seconds = behind);
         }
+        self.collections[n].pass = Some(pass);
         Ok(true)
     }
 

@@ -156,8 +156,8 @@ impl Scrape {
             let ledger = self.intake.ledger.lock();
             let mine = ledger.live_chats().filter(|chat| chat.runtime == self.runtime);
             // The runtime decodes `%2F` before it routes: such a chat cannot be asked for.
-            let askable = mine.filter(|chat| !chat.chat_id.contains('/'));
-            askable.map(|chat| Arc::clone(&chat.chat_id)).take(MAX_SINGLES).collect()
+            let askable = mine.filter(|chat| !chat.chat_id().contains('/'));
+            askable.map(|chat| chat.chat_id().into()).take(MAX_SINGLES).collect()
         };
         let mut answered = 0_usize;
         for chat_id in &known {

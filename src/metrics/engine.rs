@@ -1,0 +1,374 @@
+//! Answers to scrapes: put together from what the ledger holds and what was compressed before.
+//!
+//! A scrape takes three steps, of which only the second needs the ledger:
+//!
+//! 1. [`Engine::begin`]: the families that are few are written as text.
+//! 2. [`Engine::gather`], some hundred chats at a time, so that no event waits for a scrape: pages
+//!    of chats that have changed are taken out; of the others the last pieces are still good. All
+//!    series of one chat are of the same moment.
+//! 3. [`Engine::finish`]: what was taken out is written and compressed, and kept for the next.
+//!
+//! What it costs grows with the pages that have changed, and with the live chats, whose run time
+//! does so by itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::answer::{Answer, Plain, head};
+use super::chats::{ChatFamily, FAMILIES};
+use super::exposition::{Exposition, Format};
+use super::family::Definition as _;
+use super::gzip::{self, Piece};
+use super::page::Draft;
+use super::press::Press;
+use super::view::{Look, Show, View};
+use super::{Process, SECTIONS, Section};
+use crate::ledger::{Birth, Chat, Ledger, Page};
+use crate::model::{Instant, RuntimeId};
+use crate::telemetry::Numbers;
+
+/// Chats that are taken out of the ledger in one go: some 100 µs.
+const STEP: usize = 1024;
+/// Compressed pieces that are kept, in bytes: those of about a million series. What is beyond it is
+/// compressed at each scrape.
+const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Makes answers, and keeps what can be used again.
+#[derive(Debug)]
+pub struct Engine {
+    show: Show,
+    /// The families of chats that are shown, by their place in the list of all.
+    families: Vec<usize>,
+    kept: Mutex<Kept>,
+}
+
+/// How an answer is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// The text format.
+    pub format: Format,
+    /// Whether it is compressed with gzip.
+    pub packed: bool,
+}
+
+/// What can be used again.
+#[derive(Debug, Default)]
+struct Kept {
+    state: Surroundings,
+    pages: BTreeMap<u64, KeptPage>,
+    bytes: usize,
+    /// The texts of the other families, by section and format.
+    sections: BTreeMap<(usize, Format), (Vec<u8>, Piece)>,
+}
+
+/// What decides on how chats are shown, besides the chats.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Surroundings {
+    several: bool,
+    /// Which runtimes are met, and which answer.
+    runtimes: Vec<(bool, bool)>,
+}
+
+/// A page of chats as it was last compressed.
+#[derive(Debug, Clone)]
+struct KeptPage {
+    revision: u64,
+    /// Some of it was hidden while births were revealed up to this one.
+    hidden_at: Option<Birth>,
+    /// Some of its chats live.
+    lives: bool,
+    pieces: Arc<[Piece]>,
+    lines: u64,
+}
+
+/// A scrape that is not answered yet.
+#[derive(Debug)]
+pub struct Scrape {
+    wanted: Wanted,
+    now: Instant,
+    /// Texts of the sections, in their order; that of the chats is empty.
+    texts: Vec<Vec<u8>>,
+    lines: u64,
+    /// The number of the next page; none when all were seen.
+    next: Option<u64>,
+    pages: Vec<Taken>,
+    folded: Draft,
+}
+
+/// A page as a scrape found it.
+#[derive(Debug)]
+enum Taken {
+    /// As it was.
+    Kept(KeptPage),
+    /// As it was, but for what time changes.
+    Ticked(KeptPage, Draft),
+    /// Changed, or never seen.
+    Fresh { draft: Draft, number: u64, revision: u64, revealed: Birth },
+}
+
+impl Scrape {
+    /// Whether there are more chats to gather.
+    pub fn goes_on(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// How many chats are to be written and compressed.
+    pub fn effort(&self) -> usize {
+        if self.wanted.packed { self.pages.iter().map(Taken::len).sum() } else { 0 }
+    }
+}
+
+impl Engine {
+    /// An engine that has kept nothing yet.
+    pub fn new(show: Show) -> Self {
+        let is_shown = |family: &ChatFamily| show.compat || !family.is_compat();
+        let families = (0..FAMILIES.len()).filter(|family| is_shown(FAMILIES[*family])).collect();
+        Self { show, families, kept: Mutex::default() }
+    }
+
+    /// How things are shown.
+    pub fn show(&self) -> &Show {
+        &self.show
+    }
+
+    /// Begins an answer.
+    pub fn begin(
+        &self,
+        ledger: &Ledger,
+        numbers: &Numbers,
+        process: Process,
+        wanted: Wanted,
+        now: Instant,
+    ) -> Scrape {
+        let look = Look::new(ledger, &self.show, now);
+        let view = View::without_chats(look, numbers, process);
+        let mut lines = 0;
+        let mut write = |section: &Section| {
+            let Section::Families(families) = section else { return Vec::new() };
+            let mut out = Exposition::new(wanted.format, 16 * 1024);
+            for family in *families {
+                if self.show.compat || !family.is_compat() {
+                    family.write(&view, &mut out);
+                }
+            }
+            let (text, samples) = out.into_text();
+            lines += samples;
+            text
+        };
+        let texts = SECTIONS.iter().map(&mut write).collect();
+        let mut kept = self.kept();
+        let state = Surroundings::of(&look);
+        if kept.state != state {
+            kept.state = state;
+            kept.pages.clear();
+            kept.bytes = 0;
+        }
+        drop(kept);
+        let (pages, folded) = (Vec::new(), Draft::of_folded(&look));
+        Scrape { wanted, now, texts, lines, next: Some(0), pages, folded }
+    }
+
+    /// Takes the next chats.
+    pub fn gather(&self, scrape: &mut Scrape, ledger: &Ledger) {
+        let Some(first) = scrape.next.take() else { return };
+        let look = Look::new(ledger, &self.show, scrape.now);
+        let mut kept = self.kept();
+        let mut room = STEP;
+        for (number, page) in ledger.pages_from(first) {
+            if room == 0 {
+                scrape.next = Some(number);
+                return;
+            }
+            let usable = kept.pages.get(&number).filter(|page_kept| {
+                scrape.wanted.packed && !look.unifies() && page_kept.is_valid(page, ledger)
+            });
+            let taken = match usable {
+                Some(page) if !page.lives => Taken::Kept(page.clone()),
+                Some(known) => {
+                    Taken::Ticked(known.clone(), Draft::of_page(page, &look, Chat::is_live))
+                }
+                None => {
+                    let draft = Draft::of_page(page, &look, |_| true);
+                    let (revision, revealed) = (page.revision(), ledger.revealed());
+                    Taken::Fresh { draft, number, revision, revealed }
+                }
+            };
+            room = room.saturating_sub(taken.len());
+            scrape.pages.push(taken);
+        }
+        if scrape.wanted.packed {
+            kept.forget_gone(ledger);
+        }
+    }
+
+    /// Writes and compresses what is not there yet.
+    pub fn finish(&self, scrape: Scrape) -> Answer {
+        if scrape.wanted.packed { self.finish_packed(scrape) } else { self.finish_plain(scrape) }
+    }
+
+    fn finish_plain(&self, scrape: Scrape) -> Answer {
+        let mut drafts: Vec<Draft> =
+            scrape.pages.into_iter().filter_map(Taken::into_draft).collect();
+        drafts.push(scrape.folded);
+        let lines = drafts.iter().map(|draft| draft.count(&self.families)).sum::<u64>();
+        let parts = scrape.texts.into_iter().zip(SECTIONS);
+        let texts = parts.map(|(text, section)| match section {
+            Section::Families(_) => Some(Bytes::from(text)),
+            Section::Chats => None,
+        });
+        let plain = Plain::new(scrape.wanted.format, texts.collect(), drafts, &self.families);
+        Answer::plain(scrape.lines + lines, plain)
+    }
+
+    fn finish_packed(&self, mut scrape: Scrape) -> Answer {
+        let mut press = Press::default();
+        let pages = std::mem::take(&mut scrape.pages);
+        let pages: Vec<KeptPage> =
+            pages.into_iter().map(|taken| self.pack(taken, &mut press)).collect();
+        let (folded, folded_lines) = press.compress(&scrape.folded, &self.families);
+        let lines = pages.iter().map(|page| page.lines).sum::<u64>() + folded_lines;
+        let mut pieces = Vec::new();
+        for (index, text) in std::mem::take(&mut scrape.texts).into_iter().enumerate() {
+            match SECTIONS[index] {
+                Section::Families(_) => pieces.push(self.pack_section(index, text, &scrape)),
+                Section::Chats => {
+                    for (place, family) in self.families.iter().enumerate() {
+                        let of_family = pages.iter().map(|page| &page.pieces[place]);
+                        let of_family = of_family.chain([&folded[place]]);
+                        let mut of_family = of_family.filter(|piece| !piece.is_empty()).peekable();
+                        if of_family.peek().is_some() {
+                            pieces.push(Piece::stored(&head(
+                                FAMILIES[*family],
+                                scrape.wanted.format,
+                            )));
+                            pieces.extend(of_family.cloned());
+                        }
+                    }
+                }
+            }
+        }
+        pieces.push(Piece::stored(scrape.wanted.format.end()));
+        Answer::packed(scrape.lines + lines, gzip::assemble(pieces))
+    }
+
+    /// Compresses what is new of a page, and keeps it.
+    fn pack(&self, taken: Taken, press: &mut Press) -> KeptPage {
+        match taken {
+            Taken::Kept(page) => page,
+            Taken::Ticked(mut page, draft) => {
+                let ticking = self.ticking();
+                let places: Vec<usize> = ticking.iter().map(|(place, _)| *place).collect();
+                let families: Vec<usize> = ticking.iter().map(|(_, family)| *family).collect();
+                let (fresh, _) = press.compress(&draft, &families);
+                let mut pieces = page.pieces.to_vec();
+                for (place, piece) in places.into_iter().zip(fresh) {
+                    pieces[place] = piece;
+                }
+                page.pieces = pieces.into();
+                page
+            }
+            Taken::Fresh { draft, number, revision, revealed } => {
+                let (pieces, lines) = press.compress(&draft, &self.families);
+                let page = KeptPage {
+                    revision,
+                    hidden_at: draft.hides.then_some(revealed),
+                    lives: draft.lives,
+                    pieces: pieces.into(),
+                    lines,
+                };
+                self.kept().keep(number, &page);
+                page
+            }
+        }
+    }
+
+    /// Families whose values change with time alone: their places among those shown, and in the
+    /// list of all.
+    fn ticking(&self) -> Vec<(usize, usize)> {
+        let families = self.families.iter().copied().enumerate();
+        families.filter(|(_, family)| FAMILIES[*family].does_tick()).collect()
+    }
+
+    /// Compresses a section, where it is not what it was.
+    fn pack_section(&self, index: usize, text: Vec<u8>, scrape: &Scrape) -> Piece {
+        let key = (index, scrape.wanted.format);
+        let kept = self.kept();
+        if let Some((_, piece)) = kept.sections.get(&key).filter(|(known, _)| *known == text) {
+            return piece.clone();
+        }
+        drop(kept);
+        let piece = Piece::compressed(&text);
+        self.kept().sections.insert(key, (text, piece.clone()));
+        piece
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Surroundings {
+    fn of(look: &Look<'_>) -> Self {
+        let ids = (0_u16..).map(RuntimeId).take(look.ledger.runtimes().len());
+        let runtimes = ids.map(|id| (look.is_met(id), look.is_up(id))).collect();
+        Self { several: look.several, runtimes }
+    }
+}
+
+impl Kept {
+    /// Keeps a page, where there is room.
+    fn keep(&mut self, number: u64, page: &KeptPage) {
+        self.drop_page(number);
+        let bytes = page.bytes();
+        if self.bytes + bytes <= MAX_KEPT_BYTES {
+            self.bytes += bytes;
+            self.pages.insert(number, page.clone());
+        }
+    }
+
+    fn drop_page(&mut self, number: u64) {
+        if let Some(page) = self.pages.remove(&number) {
+            self.bytes -= page.bytes();
+        }
+    }
+
+    /// Forgets pages that the ledger has no more.
+    fn forget_gone(&mut self, ledger: &Ledger) {
+        let gone = |number: &&u64| ledger.page(**number).is_none();
+        let gone: Vec<u64> = self.pages.keys().filter(gone).copied().collect();
+        for number in gone {
+            self.drop_page(number);
+        }
+    }
+}
+
+impl KeptPage {
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len() + size_of::<Piece>()).sum()
+    }
+
+    /// Whether all of it but what ticks is as it was.
+    fn is_valid(&self, page: &Page, ledger: &Ledger) -> bool {
+        let is_revealed = self.hidden_at.is_none_or(|at| at == ledger.revealed());
+        self.revision == page.revision() && is_revealed
+    }
+}
+
+impl Taken {
+    /// The chats that it took.
+    fn len(&self) -> usize {
+        match self {
+            Self::Kept(_) => 0,
+            Self::Ticked(_, draft) | Self::Fresh { draft, .. } => draft.len(),
+        }
+    }
+
+    fn into_draft(self) -> Option<Draft> {
+        match self {
+            Self::Kept(_) | Self::Ticked(..) => None,
+            Self::Fresh { draft, .. } => Some(draft),
+        }
+    }
+}
