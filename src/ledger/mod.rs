@@ -20,7 +20,7 @@
 //! | `known` | what sources may ask |
 //! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
-//! | `record` | what outlives the process |
+//! | `record`, `meta` | what outlives the process |
 
 mod add;
 mod apply;
@@ -35,6 +35,7 @@ mod hear;
 mod histogram;
 mod known;
 mod learn;
+mod meta;
 mod owed;
 mod receive;
 mod record;
@@ -66,6 +67,7 @@ use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 use breakdown::Breakdowns;
 use chats::Chats;
 use drift::Drifts;
+use meta::Meta;
 use owed::Owed;
 use record::Dirty;
 use seen::Seen;
@@ -187,6 +189,8 @@ pub struct Ledger {
     names: HashSet<Arc<str>>,
     version: u64,
     dirty: Dirty,
+    /// As it was last handed out to be kept.
+    kept_meta: Option<Meta>,
     owed: Owed,
     own_name: String,
     seen: Seen,
@@ -218,6 +222,7 @@ impl Ledger {
             names: HashSet::new(),
             version: 0,
             dirty: Dirty::default(),
+            kept_meta: None,
             owed: Owed::default(),
             own_name: String::new(),
             seen: Seen::default(),

@@ -8,6 +8,8 @@
 mod client;
 mod print;
 mod roll;
+#[cfg(test)]
+mod tests;
 mod token;
 mod wire;
 
