@@ -20,7 +20,7 @@ use super::answer::{Answer, Plain, head};
 use super::chats::{ChatFamily, FAMILIES};
 use super::exposition::{Exposition, Format};
 use super::family::Definition as _;
-use super::gzip::{self, Piece};
+use super::gzip::{self, Deflate, Piece};
 use super::page::Draft;
 use super::press::Press;
 use super::view::{Look, Show, View};
@@ -31,6 +31,9 @@ use crate::telemetry::Numbers;
 
 /// Chats that are taken out of the ledger in one go: some 100 µs.
 const STEP: usize = 1024;
+/// Families whose series are few are compressed together, until they come to this many bytes of text:
+/// enough to be worth it, and few enough that one that changes takes few others with it.
+const TEXT_BYTES: usize = 16 * 1024;
 /// Compressed pieces that are kept, in bytes: those of about a million series. What is beyond it is
 /// compressed at each scrape.
 const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
@@ -59,8 +62,8 @@ struct Kept {
     state: Surroundings,
     pages: BTreeMap<u64, KeptPage>,
     bytes: usize,
-    /// The texts of the other families, by section and format.
-    sections: BTreeMap<(usize, Format), (Vec<u8>, Piece)>,
+    /// The texts of the other families, by their place.
+    texts: BTreeMap<(usize, Format), (Vec<u8>, Piece)>,
 }
 
 /// What decides on how chats are shown, besides the chats.
@@ -88,8 +91,8 @@ struct KeptPage {
 pub struct Scrape {
     wanted: Wanted,
     now: Instant,
-    /// Texts of the sections, in their order; that of the chats is empty.
-    texts: Vec<Vec<u8>>,
+    /// Texts of some families each, in their order; none in the place of the chats.
+    texts: Vec<Option<Vec<u8>>>,
     lines: u64,
     /// The number of the next page; none when all were seen.
     next: Option<u64>,
@@ -144,20 +147,27 @@ impl Engine {
     ) -> Scrape {
         let look = Look::new(ledger, &self.show, now);
         let view = View::without_chats(look, numbers, process);
-        let mut lines = 0;
-        let mut write = |section: &Section| {
-            let Section::Families(families) = section else { return Vec::new() };
-            let mut out = Exposition::new(wanted.format, 16 * 1024);
-            for family in *families {
-                if self.show.compat || !family.is_compat() {
-                    family.write(&view, &mut out);
+        let (mut texts, mut lines) = (Vec::new(), 0);
+        for section in SECTIONS {
+            let Section::Families(families) = section else {
+                texts.push(None);
+                continue;
+            };
+            let mut families = families.iter().peekable();
+            while families.peek().is_some() {
+                let mut out = Exposition::new(wanted.format, TEXT_BYTES);
+                while out.len() < TEXT_BYTES
+                    && let Some(family) = families.next()
+                {
+                    if self.show.compat || !family.is_compat() {
+                        family.write(&view, &mut out);
+                    }
                 }
+                let (text, samples) = out.into_text();
+                texts.push(Some(text));
+                lines += samples;
             }
-            let (text, samples) = out.into_text();
-            lines += samples;
-            text
-        };
-        let texts = SECTIONS.iter().map(&mut write).collect();
+        }
         let mut kept = self.kept();
         let state = Surroundings::of(&look);
         if kept.state != state {
@@ -213,12 +223,8 @@ impl Engine {
             scrape.pages.into_iter().filter_map(Taken::into_draft).collect();
         drafts.push(scrape.folded);
         let lines = drafts.iter().map(|draft| draft.count(&self.families)).sum::<u64>();
-        let parts = scrape.texts.into_iter().zip(SECTIONS);
-        let texts = parts.map(|(text, section)| match section {
-            Section::Families(_) => Some(Bytes::from(text)),
-            Section::Chats => None,
-        });
-        let plain = Plain::new(scrape.wanted.format, texts.collect(), drafts, &self.families);
+        let texts = scrape.texts.into_iter().map(|text| text.map(Bytes::from)).collect();
+        let plain = Plain::new(scrape.wanted.format, texts, drafts, &self.families);
         Answer::plain(scrape.lines + lines, plain)
     }
 
@@ -229,27 +235,25 @@ impl Engine {
             pages.into_iter().map(|taken| self.pack(taken, &mut press)).collect();
         let (folded, folded_lines) = press.compress(&scrape.folded, &self.families);
         let lines = pages.iter().map(|page| page.lines).sum::<u64>() + folded_lines;
-        let mut pieces = Vec::new();
+        let (mut pieces, mut deflate) = (Vec::new(), Deflate::default());
+        let format = scrape.wanted.format;
         for (index, text) in std::mem::take(&mut scrape.texts).into_iter().enumerate() {
-            match SECTIONS[index] {
-                Section::Families(_) => pieces.push(self.pack_section(index, text, &scrape)),
-                Section::Chats => {
+            match text {
+                Some(text) => pieces.push(self.pack_text((index, format), text, &mut deflate)),
+                None => {
                     for (place, family) in self.families.iter().enumerate() {
                         let of_family = pages.iter().map(|page| &page.pieces[place]);
                         let of_family = of_family.chain([&folded[place]]);
                         let mut of_family = of_family.filter(|piece| !piece.is_empty()).peekable();
                         if of_family.peek().is_some() {
-                            pieces.push(Piece::stored(&head(
-                                FAMILIES[*family],
-                                scrape.wanted.format,
-                            )));
+                            pieces.push(Piece::stored(&head(FAMILIES[*family], format)));
                             pieces.extend(of_family.cloned());
                         }
                     }
                 }
             }
         }
-        pieces.push(Piece::stored(scrape.wanted.format.end()));
+        pieces.push(Piece::stored(format.end()));
         Answer::packed(scrape.lines + lines, gzip::assemble(pieces))
     }
 
@@ -291,16 +295,15 @@ impl Engine {
         families.filter(|(_, family)| FAMILIES[*family].does_tick()).collect()
     }
 
-    /// Compresses a section, where it is not what it was.
-    fn pack_section(&self, index: usize, text: Vec<u8>, scrape: &Scrape) -> Piece {
-        let key = (index, scrape.wanted.format);
+    /// Compresses a text, where it is not what it was.
+    fn pack_text(&self, key: (usize, Format), text: Vec<u8>, deflate: &mut Deflate) -> Piece {
         let kept = self.kept();
-        if let Some((_, piece)) = kept.sections.get(&key).filter(|(known, _)| *known == text) {
+        if let Some((_, piece)) = kept.texts.get(&key).filter(|(known, _)| *known == text) {
             return piece.clone();
         }
         drop(kept);
-        let piece = Piece::compressed(&text);
-        self.kept().sections.insert(key, (text, piece.clone()));
+        let piece = deflate.compress(&text);
+        self.kept().texts.insert(key, (text, piece.clone()));
         piece
     }
 

@@ -139,6 +139,11 @@ impl Exposition {
         (self.text, self.samples)
     }
 
+    /// How long the text is so far.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// The text without its end, with the number of samples in it.
     pub(super) fn into_text(self) -> (Vec<u8>, u64) {
         (self.text, self.samples)

@@ -35,7 +35,7 @@ fn every_query_of_the_dashboard_returns_data_from_the_demo() {
         let answer = http::get(address, METRICS, &[]).map_err(|error| error.to_string())?;
         if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     });
-    let rules = ["alerts/recording.rules.yml", "alerts/alerting.rules.yml"].map(root).to_vec();
+    let rules = vec![root("alerts/*.rules.yml")];
     let prometheus =
         Prometheus::start_with(&Setup { target: address, interval: "1s", job: "mozaiksai", rules });
     let dashboard = root("grafana/dashboards/mozaiks-overview.json");

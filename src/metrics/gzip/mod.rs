@@ -33,28 +33,6 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Compresses a text by the common way, the fast one.
-    pub(super) fn compressed(text: &[u8]) -> Self {
-        let mut deflate = Compress::new(Compression::fast(), false);
-        let mut out = Vec::with_capacity(text.len() / 4 + FLUSH_BYTES);
-        let mut done = 0;
-        loop {
-            let rest = text.get(done..).unwrap_or_default();
-            let before = deflate.total_in();
-            if deflate.compress_vec(rest, &mut out, FlushCompress::Sync).is_err() {
-                // It cannot fail on what it was not given before; as it is, it is right, too.
-                return Self::stored(text);
-            }
-            done += usize::try_from(deflate.total_in() - before).unwrap_or(0);
-            // All is out where there is room left over.
-            if done == text.len() && out.len() < out.capacity() {
-                break;
-            }
-            out.reserve(text.len() / 8 + FLUSH_BYTES);
-        }
-        Self::new(text, out.into())
-    }
-
     /// A text that is not worth compressing.
     pub(super) fn stored(text: &[u8]) -> Self {
         let mut out = Vec::with_capacity(text.len() + FLUSH_BYTES);
@@ -80,6 +58,38 @@ impl Piece {
     /// Bytes that it takes.
     pub(super) fn len(&self) -> usize {
         self.deflated.len()
+    }
+}
+
+/// Compresses texts by the common way, the fast one.
+#[derive(Default)]
+pub(super) struct Deflate {
+    /// Made for the first text: it takes a quarter of a megabyte.
+    state: Option<Compress>,
+}
+
+impl Deflate {
+    /// Compresses a text by itself.
+    pub(super) fn compress(&mut self, text: &[u8]) -> Piece {
+        let state = self.state.get_or_insert_with(|| Compress::new(Compression::fast(), false));
+        state.reset();
+        let mut out = Vec::with_capacity(text.len() / 4 + FLUSH_BYTES);
+        let mut done = 0;
+        loop {
+            let rest = text.get(done..).unwrap_or_default();
+            let before = state.total_in();
+            if state.compress_vec(rest, &mut out, FlushCompress::Sync).is_err() {
+                // It fails on wrong calls alone; as it is, the text is right, too.
+                return Piece::stored(text);
+            }
+            done += usize::try_from(state.total_in() - before).unwrap_or(0);
+            // All is out where there is room left over.
+            if done == text.len() && out.len() < out.capacity() {
+                out.shrink_to_fit();
+                return Piece::new(text, out.into());
+            }
+            out.reserve(text.len() / 8 + FLUSH_BYTES);
+        }
     }
 }
 
@@ -126,9 +136,10 @@ mod tests {
         fn pieces_of_both_kinds_make_one_member(
             texts in proptest::collection::vec(("(mozaiks_[a-z]{0,9} [0-9]\n){0,400}", any::<bool>()), 0..6),
         ) {
+            let mut deflate = Deflate::default();
             let pieces = texts.iter().map(|(text, stored)| match stored {
                 true => Piece::stored(text.as_bytes()),
-                false => Piece::compressed(text.as_bytes()),
+                false => deflate.compress(text.as_bytes()),
             });
             let whole: String = texts.iter().map(|(text, _)| text.as_str()).collect();
             prop_assert_eq!(unpacked(&assemble(pieces)), whole.as_bytes());
@@ -140,7 +151,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         for length in [0, 1, MAX_STORED, MAX_STORED + 1, 300_000] {
             let text: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-            let pieces = [Piece::stored(&text), Piece::compressed(&text)];
+            let pieces = [Piece::stored(&text), Deflate::default().compress(&text)];
             assert_eq!(unpacked(&assemble(pieces)), [&*text, &*text].concat());
         }
     }
