@@ -41,6 +41,7 @@ use mozaiks_exporter::model::{RuntimeId, Source, Usd, Witness};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree as _;
 
 use play::{Play, Rows, Series, Setup, ends, entries, keep, key, series, setup, sum};
 use world::{COST, Op, amounts, app_id, event, history, picodollars, usd, user_id};
@@ -162,6 +163,23 @@ proptest! {
     }
 
     #[test]
+    fn what_is_passed_over_counts_as_if_it_was_told_again(setup in setup(), ops in history(120)) {
+        let mut told = Play::new(&setup);
+        let mut passed = Play::new(&setup).passing_over();
+        for op in &ops {
+            told.step(op);
+            passed.step(op);
+            let births: Vec<u64> = told.scrapers.births().collect();
+            prop_assert_eq!(passed.ledger.version(), told.ledger.version());
+            prop_assert_eq!(portrait(&passed.ledger, &births), portrait(&told.ledger, &births));
+            prop_assert_eq!(series(&passed.ledger), series(&told.ledger));
+            told.commit();
+            passed.commit();
+            prop_assert_eq!(passed.rows(), told.rows());
+        }
+    }
+
+    #[test]
     fn a_row_that_is_missing_is_an_error(
         setup in setup(), ops in vec(event(), 1..60), which in any::<Index>(),
     ) {
@@ -207,6 +225,19 @@ proptest! {
         }
         prop_assert_eq!(picodollars(sum), amounts.iter().sum::<u128>());
     }
+}
+
+#[test]
+fn what_is_told_again_is_passed_over() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut passed_over = 0;
+    for _ in 0..50 {
+        let (setup, ops) = (setup(), history(90)).new_tree(&mut runner).unwrap().current();
+        let mut play = Play::new(&setup).passing_over();
+        ops.iter().for_each(|op| play.step(op));
+        passed_over += play.passed_over;
+    }
+    assert!(passed_over > 20, "{passed_over}");
 }
 
 fn played(setup: &Setup, ops: &[Op]) -> Play {

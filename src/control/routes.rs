@@ -87,19 +87,14 @@ impl Handler for Control {
         let route = Route::of(request.uri().path());
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         let post = *request.method() == Method::POST;
-        let wanted = request.headers().clone();
+        let (head, mut body) = request.into_parts();
         let response = match route {
-            Route::Unknown => {
-                not_found(request.uri().path(), "POST /api/v1/events or /usage/ingest")
-            }
+            Route::Unknown => not_found(head.uri.path(), "POST /api/v1/events or /usage/ingest"),
             Route::Healthy if get => ok(PLAIN, "mozaiks-exporter is healthy\n"),
             Route::OpenApi if get => ok(JSON, OPENAPI),
-            Route::Healthy | Route::OpenApi => method_not_allowed(request.method(), "GET, HEAD"),
-            Route::Events | Route::UsageIngest if !post => {
-                method_not_allowed(request.method(), "POST")
-            }
+            Route::Healthy | Route::OpenApi => method_not_allowed(&head.method, "GET, HEAD"),
+            Route::Events | Route::UsageIngest if !post => method_not_allowed(&head.method, "POST"),
             Route::Events | Route::UsageIngest => {
-                let (head, mut body) = request.into_parts();
                 let answered = self.receive(route, &head, &mut body).await;
                 if answered.is_err() && !head.headers.contains_key(EXPECT) {
                     discard(&mut body).await;
@@ -107,7 +102,7 @@ impl Handler for Control {
                 answered.unwrap_or_else(|refusal| refusal.response())
             }
         };
-        let response = compressed(response, &wanted);
+        let response = compressed(response, &head.headers);
         counted(&self.intake.telemetry, route.label(), response, start.elapsed())
     }
 }

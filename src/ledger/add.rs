@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::book::{Begun, Life, rank};
 use super::breakdown::{Addition, Dimension, Names, is_nothing};
 use super::chat::{Chat, Phase, Told as Stage, Turned};
@@ -91,16 +93,11 @@ impl Ledger {
         let chat_id = chat.map(|(chat_id, _)| chat_id);
         let told_by_ag2 = self.runtimes[runtime.0 as usize].expects(Source::Ag2);
         let mut put = |dimension, names: &[&str], addition| {
-            let mut all: Names = place.iter().cloned().collect();
-            all.extend(names.iter().map(|name| intern(&mut self.names, name)));
-            let silent = !self.runtimes[runtime.0 as usize].is_met();
-            let births = &mut self.births;
-            let birth = || if silent { 0 } else { births.born(now) };
-            let max = self.settings.max_breakdowns;
-            let found = self.breakdowns.find_or_add(runtime, dimension, all, max, birth);
-            self.tally.folded_breakdowns += u64::from(found.folded);
-            self.breakdowns.rows_mut()[found.row].add(witness, addition);
-            self.dirty.breakdowns.insert(found.row);
+            let mut all: SmallVec<[&str; 5]> = place.iter().map(|name| &**name).collect();
+            all.extend_from_slice(names);
+            let row = self.label_set(runtime, dimension, &all, now);
+            self.breakdowns.rows_mut()[row].add(witness, addition);
+            self.dirty.breakdowns.insert(row);
             self.dirty.meta = true;
         };
         match &event.what {
@@ -155,18 +152,32 @@ impl Ledger {
         number: u64,
         now: Instant,
     ) {
-        let names: Names =
-            [level.label(), logger].map(|name| intern(&mut self.names, name)).into_iter().collect();
+        let row = self.label_set(runtime, Dimension::Lines, &[level.label(), logger], now);
+        let lines = Addition { number, ..Addition::default() };
+        self.breakdowns.rows_mut()[row].add(source.witnesses()[0], lines);
+        self.dirty.breakdowns.insert(row);
+        self.dirty.meta = true;
+    }
+
+    /// The row of a label set. Its names are looked up among all names only if it is new.
+    fn label_set(
+        &mut self,
+        runtime: RuntimeId,
+        dimension: Dimension,
+        names: &[&str],
+        now: Instant,
+    ) -> usize {
+        if let Some(row) = self.breakdowns.find(runtime, dimension, names) {
+            return row;
+        }
+        let names: Names = names.iter().map(|name| intern(&mut self.names, name)).collect();
         let silent = !self.runtimes[runtime.0 as usize].is_met();
         let births = &mut self.births;
         let birth = || if silent { 0 } else { births.born(now) };
         let max = self.settings.max_breakdowns;
-        let found = self.breakdowns.find_or_add(runtime, Dimension::Lines, names, max, birth);
+        let found = self.breakdowns.find_or_add(runtime, dimension, names, max, birth);
         self.tally.folded_breakdowns += u64::from(found.folded);
-        let lines = Addition { number, ..Addition::default() };
-        self.breakdowns.rows_mut()[found.row].add(source.witnesses()[0], lines);
-        self.dirty.breakdowns.insert(found.row);
-        self.dirty.meta = true;
+        found.row
     }
 
     /// Settles whether the chat lives after an event.

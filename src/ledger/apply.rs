@@ -1,10 +1,10 @@
-//! What an answer does to the ledger: from snapshots to booked growth.
+//! What a snapshot does to the ledger: from there to booked growth.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::book::{LifeKey, Standing};
+use super::book::Standing;
 use super::chat::{Chat, Phase, Told, Turned};
+use super::hear::life_key;
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
 use super::owed::Stored;
 use super::runtimes::Newcomers;
@@ -13,64 +13,14 @@ use super::{Book, Identity, Ledger, intern};
 use crate::model::{Answer, ChatSnapshot, Count, Counters, Instant, RuntimeId, Source, Timestamp};
 
 impl Ledger {
-    /// Applies everything that one witness said at one time. `unread` is the number of chats in
-    /// the answer that could not be understood.
-    pub fn hear(&mut self, answer: &Answer<'_>, unread: usize, now: Instant) {
-        self.tick(now);
-        let holds_last = answer.process.is_none() && self.holds_last(answer);
-        let Some(runtime) = self.runtimes.get_mut(answer.runtime.0 as usize) else {
-            return;
-        };
-        if answer.source == Source::Scrape {
-            runtime.up = Some(true);
-        }
-        runtime.answer += 1;
-        let newcomers = runtime.hear(answer, unread, holds_last, now);
-        if std::mem::take(&mut runtime.changed) {
-            self.dirty.runtimes.insert(answer.runtime.0);
-        }
-        for snapshot in &answer.chats {
-            self.apply(answer, snapshot, newcomers, now);
-        }
-        for chat_id in &answer.unreadable {
-            self.note_present(answer.runtime, chat_id);
-        }
-        if answer.complete {
-            self.note_absent(answer.runtime, now);
-        }
-        for bookmark in &answer.bookmarks {
-            self.keep_place(bookmark);
-        }
-        self.try_meet(now);
-        self.settle_version();
-    }
-
-    /// Whether it holds each life of the last complete answer.
-    fn holds_last(&self, answer: &Answer<'_>) -> bool {
-        let Some(runtime) = self.runtimes.get(answer.runtime.0 as usize) else {
-            return false;
-        };
-        let mut held = HashSet::new();
-        for snapshot in &answer.chats {
-            let Some(no) = runtime.chats.get(&*snapshot.chat_id) else {
-                continue;
-            };
-            let life = life_key(answer, snapshot).started_at;
-            let same = |chat: &Chat| chat.is_present() && chat.listed_life == life;
-            if self.chats.get(*no).is_some_and(same) {
-                held.insert(*no);
-            }
-        }
-        answer.complete && held.len() == runtime.present
-    }
-
-    fn apply(
+    /// Applies a snapshot. Returns the number of its chat.
+    pub(super) fn apply(
         &mut self,
         answer: &Answer<'_>,
         snapshot: &ChatSnapshot<'_>,
         newcomers: Newcomers,
         now: Instant,
-    ) {
+    ) -> u64 {
         let forgotten = self.runtime(answer.runtime).and_then(|runtime| runtime.forgotten);
         let standing = match snapshot.started_at {
             Some(_) if snapshot.started_at <= forgotten => Standing::Prior,
@@ -90,11 +40,13 @@ impl Ledger {
         let (Some(chat), Some(runtime)) =
             (self.chats.get_mut(no), self.runtimes.get_mut(answer.runtime.0 as usize))
         else {
-            return;
+            return no;
         };
         if chat.answer == runtime.answer {
             self.tally.duplicates += 1;
             self.dirty.meta = true;
+        } else {
+            runtime.named += 1;
         }
         chat.answer = runtime.answer;
         let was_present = chat.is_present();
@@ -120,7 +72,7 @@ impl Ledger {
         if booked.too_old {
             self.tally.ancient_lives += 1;
             self.dirty.meta = true;
-            return;
+            return no;
         }
         let aligned = booked.new_life && standing == Standing::Prior;
         if aligned {
@@ -173,6 +125,7 @@ impl Ledger {
         let turns = booked.published.get(Count::Turns);
         let seconds = snapshot.last_turn_seconds.filter(|_| answer.source == Source::Scrape);
         self.time_turns(workflow, turns, seconds);
+        no
     }
 
     /// Takes the duration of turns that nobody told of before. Of several between two looks, only
@@ -362,13 +315,5 @@ impl Ledger {
             self.dirty.runtimes.insert(chat.runtime.0);
         }
         self.dirty.meta = true;
-    }
-}
-
-fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {
-    LifeKey {
-        source: answer.source,
-        runtime: answer.runtime,
-        started_at: snapshot.started_at.or(answer.process).unwrap_or_default(),
     }
 }

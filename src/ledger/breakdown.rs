@@ -6,6 +6,7 @@
 //! one that somebody measured, and none is taken twice.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -161,13 +162,13 @@ impl Breakdown {
     }
 }
 
-type Key = (RuntimeId, Dimension, Names);
-
 /// All label sets, bounded: beyond the bound of a dimension, new ones share `_other`.
 #[derive(Debug, Default)]
 pub(super) struct Breakdowns {
     rows: Vec<Breakdown>,
-    index: HashMap<Key, usize>,
+    /// Rows by the hashes of their label sets: what is looked for need not be owned.
+    index: HashMap<u64, SmallVec<[usize; 1]>>,
+    hasher: RandomState,
     sizes: [usize; Dimension::ALL.len()],
 }
 
@@ -178,6 +179,30 @@ pub(super) struct Found {
 }
 
 impl Breakdowns {
+    /// The row of a label set, if it has one of its own.
+    pub(super) fn find(
+        &self,
+        runtime: RuntimeId,
+        dimension: Dimension,
+        names: &[impl AsRef<str>],
+    ) -> Option<usize> {
+        let rows = self.index.get(&self.hash(runtime, dimension, names))?;
+        rows.iter().copied().find(|row| {
+            let row = &self.rows[*row];
+            let mine = row.names.iter().map(|name| &**name);
+            row.runtime == runtime
+                && row.dimension == dimension
+                && mine.eq(names.iter().map(AsRef::as_ref))
+        })
+    }
+
+    fn hash(&self, runtime: RuntimeId, dimension: Dimension, names: &[impl AsRef<str>]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        (runtime, dimension).hash(&mut hasher);
+        names.iter().for_each(|name| name.as_ref().hash(&mut hasher));
+        hasher.finish()
+    }
+
     /// The row of a label set, or the one that it is folded into. `birth` is asked if it is new.
     pub(super) fn find_or_add(
         &mut self,
@@ -187,22 +212,21 @@ impl Breakdowns {
         max: usize,
         birth: impl FnOnce() -> Birth,
     ) -> Found {
-        let mut key = (runtime, dimension, names);
-        if let Some(row) = self.index.get(&key) {
-            return Found { row: *row, folded: false };
+        let mut names = names;
+        if let Some(row) = self.find(runtime, dimension, &names) {
+            return Found { row, folded: false };
         }
         let folded = self.sizes[dimension as usize] >= max;
         if folded {
             for index in dimension.unbounded() {
-                if let Some(name) = key.2.get_mut(*index) {
+                if let Some(name) = names.get_mut(*index) {
                     *name = OTHER.into();
                 }
             }
-            if let Some(row) = self.index.get(&key) {
-                return Found { row: *row, folded };
+            if let Some(row) = self.find(runtime, dimension, &names) {
+                return Found { row, folded };
             }
         }
-        let (runtime, dimension, names) = key;
         let row = self.push(Breakdown {
             runtime,
             dimension,
@@ -218,7 +242,8 @@ impl Breakdowns {
 
     /// Puts back a row that the state store kept. Rows come in the order of their numbers.
     pub(super) fn push(&mut self, row: Breakdown) -> usize {
-        self.index.insert((row.runtime, row.dimension, row.names.clone()), self.rows.len());
+        let hash = self.hash(row.runtime, row.dimension, &row.names);
+        self.index.entry(hash).or_default().push(self.rows.len());
         self.sizes[row.dimension as usize] += 1;
         self.rows.push(row);
         self.rows.len() - 1

@@ -6,7 +6,7 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `apply` | what an answer does |
+//! | `hear`, `apply` | what an answer does |
 //! | `learn` | whose an event is |
 //! | `add` | what it adds |
 //! | `receive`, `seen` | what was pushed, and whether it was before |
@@ -20,7 +20,7 @@
 //! | `known` | what sources may ask |
 //! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
-//! | `record` | what outlives the process |
+//! | `record`, `meta` | what outlives the process |
 
 mod add;
 mod apply;
@@ -31,9 +31,11 @@ mod chat;
 mod chats;
 mod crowd;
 mod drift;
+mod hear;
 mod histogram;
 mod known;
 mod learn;
+mod meta;
 mod owed;
 mod receive;
 mod record;
@@ -52,6 +54,7 @@ pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
 pub use chats::Page;
+pub use hear::{Heard, Hearing, Mark, Mention};
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
@@ -64,6 +67,7 @@ use crate::model::{Counters, Instant, Mono, RuntimeId, Source, Witness};
 use breakdown::Breakdowns;
 use chats::Chats;
 use drift::Drifts;
+use meta::Meta;
 use owed::Owed;
 use record::Dirty;
 use seen::Seen;
@@ -185,6 +189,8 @@ pub struct Ledger {
     names: HashSet<Arc<str>>,
     version: u64,
     dirty: Dirty,
+    /// As it was last handed out to be kept.
+    kept_meta: Option<Meta>,
     owed: Owed,
     own_name: String,
     seen: Seen,
@@ -216,6 +222,7 @@ impl Ledger {
             names: HashSet::new(),
             version: 0,
             dirty: Dirty::default(),
+            kept_meta: None,
             owed: Owed::default(),
             own_name: String::new(),
             seen: Seen::default(),

@@ -38,7 +38,8 @@ impl Ledger {
         if self.runtime(runtime).is_none() {
             return Vec::new();
         }
-        let mut outcomes = Vec::new();
+        let events = events.into_iter();
+        let mut outcomes = Vec::with_capacity(events.size_hint().0);
         for Delivery { id, content } in events {
             let outcome = self.note(id, now);
             if outcome == Received::New {

@@ -107,6 +107,9 @@ pub struct Runtime {
     /// Chats that stood in the last complete answer.
     #[serde(skip)]
     pub(super) present: usize,
+    /// Chats of the answer that is being applied that are in it as present.
+    #[serde(skip)]
+    pub(super) named: usize,
     /// Whether the process that answered last told all it held, where processes have no identity.
     #[serde(skip)]
     told_all: bool,
@@ -139,6 +142,7 @@ impl Runtime {
             sums: Sums::default(),
             chats: HashMap::new(),
             present: 0,
+            named: 0,
             changed: false,
             answer: 0,
         }

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{EventId, Mono};
 
-/// Ids of one chunk: half a kilobyte that is written again with each commit until it is full.
-const CHUNK: usize = 64;
+/// Ids of one chunk. It is written again with each commit until it is full: a third of a kilobyte on
+/// average, and never so large that it needs a page of the store for itself.
+const CHUNK: usize = 32;
 /// Ids known at once, some 30 MB.
 pub(super) const MAX_IDS: usize = 1_000_000;
 

@@ -69,7 +69,8 @@ impl Ledger {
         let Some(runtime) = self.runtimes.get_mut(runtime.0 as usize) else { return };
         let no = runtime.chats.get(chat_id);
         let Some(chat) = no.and_then(|no| self.chats.get_mut(*no)) else { return };
-        chat.answer = runtime.answer;
+        let is_first = std::mem::replace(&mut chat.answer, runtime.answer) != runtime.answer;
+        runtime.named += usize::from(chat.listed && is_first);
         runtime.present += usize::from(chat.listed && chat.absent_since.is_some());
         chat.absent_since = None;
     }
@@ -79,6 +80,10 @@ impl Ledger {
         let Some(runtime) = self.runtimes.get(runtime.0 as usize) else {
             return;
         };
+        // Nearly always nobody is: then there is no need to look for them among all.
+        if runtime.named == runtime.present {
+            return;
+        }
         let answer = runtime.answer;
         let missing: Vec<u64> = runtime
             .chats

@@ -144,6 +144,10 @@ impl Guests {
         self.rows.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// When the one that has waited longest came.
     pub(super) fn first_arrival(&self) -> Option<Mono> {
         self.rows.values().next().map(|guest| guest.arrived)
@@ -202,6 +206,10 @@ impl Sessions {
         self.rows.get(no).map(|session| session.chat_id.as_str())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn get(&self, no: u64) -> Option<&Session> {
         self.rows.get(&no)
     }
@@ -253,6 +261,10 @@ impl Bookmarks {
         self.index.insert(marked.key.clone(), no);
         self.next = self.next.max(no + 1);
         self.rows.insert(no, marked);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     pub(super) fn get(&self, no: u64) -> Option<&Marked> {

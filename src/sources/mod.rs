@@ -1,6 +1,7 @@
 //! Where facts come from. A source knows a foreign format and nothing of metrics.
 
 pub mod ag2;
+mod flat;
 pub mod follow;
 pub mod history;
 pub mod logs;

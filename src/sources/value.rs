@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use super::flat::Raw;
 use crate::model::{Timestamp, Usd, UsdError};
 
 /// The largest count taken: above it a double, which is what Prometheus keeps, skips numbers.
@@ -61,28 +61,34 @@ impl Refusal {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// What a text in its quotes says. Most have no escapes, so that what they say stands there.
+pub(super) fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.as_bytes().contains(&b'\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(raw).ok().map(|Text(text)| text)
+}
+
 /// Text, or a number that is used as a name; `None` for null and for what is not given.
-pub(super) fn text(raw: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, Refusal> {
+pub(super) fn text(raw: Option<Raw<'_>>) -> Result<Option<Cow<'_, str>>, Refusal> {
     let Some(raw) = present(raw) else {
         return Ok(None);
     };
     match raw.as_bytes().first() {
-        Some(b'"') => {
-            let Text(text) = serde_json::from_str(raw).map_err(|_| Refusal::NotText)?;
-            Ok(Some(text))
-        }
+        Some(b'"') => unquoted(raw).map(Some).ok_or(Refusal::NotText),
         Some(b'-' | b'0'..=b'9') => Ok(Some(Cow::Borrowed(raw))),
         _ => Err(Refusal::NotText),
     }
 }
 
 /// The text of a value that is neither missing nor null.
-fn present(raw: Option<&RawValue>) -> Option<&str> {
-    raw.map(RawValue::get).filter(|text| *text != "null")
+fn present(raw: Option<Raw<'_>>) -> Option<&str> {
+    raw.map(Raw::get).filter(|text| *text != "null")
 }
 
 /// The text of a number, out of its quotes where it has some.
-fn digits(raw: Option<&RawValue>) -> Option<&str> {
+fn digits(raw: Option<Raw<'_>>) -> Option<&str> {
     let text = present(raw)?;
     Some(text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).trim())
 }
@@ -111,11 +117,11 @@ pub(super) fn whole(digits: &str) -> Result<u64, Refusal> {
     Ok(number as u64)
 }
 
-pub(super) fn count(raw: Option<&RawValue>) -> Result<Option<u64>, Refusal> {
+pub(super) fn count(raw: Option<Raw<'_>>) -> Result<Option<u64>, Refusal> {
     digits(raw).map(whole).transpose()
 }
 
-pub(super) fn money(raw: Option<&RawValue>) -> Result<Option<Usd>, Refusal> {
+pub(super) fn money(raw: Option<Raw<'_>>) -> Result<Option<Usd>, Refusal> {
     number(raw)?.map(dollars).transpose()
 }
 
@@ -128,7 +134,7 @@ pub(super) fn dollars(amount: f64) -> Result<Usd, Refusal> {
     })
 }
 
-pub(super) fn number(raw: Option<&RawValue>) -> Result<Option<f64>, Refusal> {
+pub(super) fn number(raw: Option<Raw<'_>>) -> Result<Option<f64>, Refusal> {
     digits(raw).map(float).transpose()
 }
 
@@ -141,12 +147,12 @@ pub(super) fn float(digits: &str) -> Result<f64, Refusal> {
 
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
 /// `Err` where something stands there that is no time.
-pub(super) fn timestamp(raw: Option<&RawValue>) -> Result<Option<Timestamp>, ()> {
+pub(super) fn timestamp(raw: Option<Raw<'_>>) -> Result<Option<Timestamp>, ()> {
     let Some(value) = present(raw) else {
         return Ok(None);
     };
     if value.starts_with('"') {
-        let Text(text) = serde_json::from_str(value).map_err(|_| ())?;
+        let text = unquoted(value).ok_or(())?;
         return instant(&text).map(Some).ok_or(());
     }
     let seconds = float(value).map_err(|_| ())?;
@@ -159,6 +165,9 @@ pub(super) fn timestamp(raw: Option<&RawValue>) -> Result<Option<Timestamp>, ()>
 
 /// ISO 8601 with an offset, or without one where UTC is meant.
 pub(super) fn instant(text: &str) -> Option<Timestamp> {
+    if let Some(time) = usual_instant(text.as_bytes()) {
+        return Some(time);
+    }
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(Timestamp(time.timestamp_micros()));
@@ -167,4 +176,71 @@ pub(super) fn instant(text: &str) -> Option<Timestamp> {
         .iter()
         .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
         .map(|time| Timestamp(time.and_utc().timestamp_micros()))
+}
+
+/// A time as Python writes nearly all of them: `2026-01-18T01:58:06.123456+00:00`. In a fifth of the
+/// time that it takes to read any notation; what is not quite so is left to that.
+fn usual_instant(text: &[u8]) -> Option<Timestamp> {
+    let number = |range: std::ops::Range<usize>| {
+        text.get(range)?.iter().try_fold(0_i64, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let is_usual = text.len() == 32
+        && [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')]
+            .iter()
+            .all(|(at, byte)| text[*at] == *byte)
+        && text.ends_with(b"+00:00");
+    if !is_usual {
+        return None;
+    }
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let micros = number(20..26)?;
+    let longest = match month {
+        // The day that some years have is for those who know the calendar.
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_plain = (1..=12).contains(&month)
+        && (1..=longest).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !is_plain {
+        return None;
+    }
+    // The year begins in March, so that the day that some years have is its last.
+    let year = if month > 2 { year } else { year - 1 };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    // 719468 days lie between the March before year 0 and the epoch.
+    let days = year * 365 + leap_days + day_of_year - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(Timestamp(seconds * 1_000_000 + micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_usual_notation_is_read_as_any_other(
+            year in 0..=9999_i32, month in 0..=13_u32, day in 0..=32_u32,
+            hour in 0..=24_u32, minute in 0..=60_u32, second in 0..=61_u32,
+            micros in 0..1_000_000_u32,
+        ) {
+            let text = format!(
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00"
+            );
+            let slow = DateTime::parse_from_rfc3339(&text).ok();
+            let slow = slow.map(|time| Timestamp(time.timestamp_micros()));
+            if let Some(time) = usual_instant(text.as_bytes()) {
+                proptest::prop_assert_eq!(Some(time), slow);
+            }
+            proptest::prop_assert_eq!(instant(&text), slow);
+        }
+    }
 }

@@ -7,50 +7,9 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::layout::{APPLICATION_ID, LAYOUT, key, migrate};
 use crate::ledger::{Entry, Kind};
 use crate::model::Timestamp;
-
-/// Marks the file as ours (`PRAGMA application_id`): "mzxp".
-const APPLICATION_ID: i32 = 0x6d7a_7870;
-/// Version of the layout (`PRAGMA user_version`).
-const LAYOUT: i32 = 1;
-/// What brings a file of each version to the next.
-const MIGRATIONS: [&str; LAYOUT as usize] = [
-    // `entry` is all that is read back; the views are for people with a `sqlite3` shell.
-    "CREATE TABLE entry (
-         kind INTEGER NOT NULL,
-         id   INTEGER NOT NULL,
-         body TEXT    NOT NULL,
-         crc  INTEGER NOT NULL,
-         PRIMARY KEY (kind, id)
-     ) WITHOUT ROWID, STRICT;
-     CREATE VIEW chats AS SELECT
-         id,
-         body ->> '$.chat_id' AS chat_id,
-         body ->> '$.app_id' AS app_id,
-         body ->> '$.workflow_name' AS workflow_name,
-         body ->> '$.user_id' AS user_id,
-         body ->> '$.phase' AS phase,
-         body ->> '$.book.published.counts[0]' AS agent_turns,
-         body ->> '$.book.published.counts[1]' AS tool_calls,
-         body ->> '$.book.published.counts[2]' AS errors,
-         body ->> '$.book.published.counts[3]' AS prompt_tokens,
-         body ->> '$.book.published.counts[4]' AS completion_tokens,
-         body ->> '$.book.published.cost' AS cost_usd
-     FROM entry WHERE kind = 4;
-     CREATE VIEW workflows AS SELECT
-         id,
-         body ->> '$.app_id' AS app_id,
-         body ->> '$.workflow_name' AS workflow_name,
-         body ->> '$.starts' AS starts,
-         body ->> '$.totals.counts[0]' AS agent_turns,
-         body ->> '$.totals.counts[1]' AS tool_calls,
-         body ->> '$.totals.counts[2]' AS errors,
-         body ->> '$.totals.counts[3]' AS prompt_tokens,
-         body ->> '$.totals.counts[4]' AS completion_tokens,
-         body ->> '$.totals.cost' AS cost_usd
-     FROM entry WHERE kind = 2;",
-];
 
 /// What has a meaning of its own in the path of an SQLite URI.
 const URI_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
@@ -169,7 +128,8 @@ impl StoreFile {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let read = Connection::open_with_flags(uri, flags).and_then(|c| {
             let layout: i32 = c.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if layout == LAYOUT { read_entries(&c) } else { Ok(Ok(Vec::new())) }
+            // `entry` looks the same in all of them.
+            if (1..=LAYOUT).contains(&layout) { read_entries(&c) } else { Ok(Ok(Vec::new())) }
         });
         match read {
             Ok(Ok(entries)) => entries,
@@ -199,16 +159,16 @@ impl StoreFile {
         let transaction = self.connection.transaction()?;
         {
             let mut put = transaction.prepare_cached(
-                "INSERT INTO entry (kind, id, body, crc) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (kind, id) DO UPDATE SET body = ?3, crc = ?4",
+                "INSERT INTO row (key, body, crc) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET body = ?2, crc = ?3",
             )?;
-            let mut remove =
-                transaction.prepare_cached("DELETE FROM entry WHERE kind = ?1 AND id = ?2")?;
+            let mut remove = transaction.prepare_cached("DELETE FROM row WHERE key = ?1")?;
             for entry in entries {
                 let (kind, id) = (entry.kind as i64, entry.id.cast_signed());
+                let key = key(kind, id);
                 match &entry.body {
-                    Some(body) => put.execute(params![kind, id, body, checksum(kind, id, body)])?,
-                    None => remove.execute(params![kind, id])?,
+                    Some(body) => put.execute(params![key, body, checksum(kind, id, body)])?,
+                    None => remove.execute(params![key])?,
                 };
             }
         }
@@ -252,8 +212,10 @@ fn read(path: &Path) -> Result<(Connection, Vec<Entry>), Unreadable> {
     // FULL: a commit is on the disk before it returns, so that it outlives the power, too.
     connection
         .execute_batch(
-            // What was removed is not to be found in the file: it names users.
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;",
+            // What was removed is not to be found in the file: it names users. The log goes back to
+            // its usual size after a large commit.
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;
+             PRAGMA journal_size_limit = 8388608;",
         )
         .map_err(sort)?;
     let pragma = |connection: &Connection, name: &str| {
@@ -279,19 +241,6 @@ fn read(path: &Path) -> Result<(Connection, Vec<Entry>), Unreadable> {
         }
     }
     Ok((connection, entries))
-}
-
-fn migrate(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
-    let done = usize::try_from(from).unwrap_or(0);
-    let transaction = connection.transaction()?;
-    for migration in MIGRATIONS.iter().skip(done) {
-        transaction.execute_batch(migration)?;
-    }
-    if done < MIGRATIONS.len() {
-        transaction.pragma_update(None, "user_version", LAYOUT)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    }
-    transaction.commit()
 }
 
 fn read_entries(connection: &Connection) -> rusqlite::Result<Result<Vec<Entry>, Unreadable>> {
@@ -349,6 +298,7 @@ fn create_private_dir(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::MIGRATIONS;
     use super::*;
 
     fn entry(id: u64, body: &str) -> Entry {
@@ -386,6 +336,36 @@ mod tests {
         let mut opened = StoreFile::open(&dir, Timestamp(0)).unwrap();
         opened.file.commit(&[entry(1000, "{}")]).unwrap();
         assert_eq!(StoreFile::peek(&dir).len(), entries.len() + 1, "with a log that is not merged");
+    }
+
+    #[test]
+    fn rows_of_the_first_layout_are_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = filled(dir.path());
+        fs::remove_file(dir.path().join(DATABASE)).unwrap();
+        let old = Connection::open(dir.path().join(DATABASE)).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        for Entry { kind, id, body } in &entries {
+            let (kind, id, body) = (*kind as i64, id.cast_signed(), body.as_deref().unwrap());
+            let row = params![kind, id, body, checksum(kind, id, body)];
+            old.execute("INSERT INTO entry VALUES (?1, ?2, ?3, ?4)", row).unwrap();
+        }
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        drop(old);
+        assert_eq!(StoreFile::peek(dir.path()), entries);
+        let mut opened = StoreFile::open(dir.path(), Timestamp(0)).unwrap();
+        assert!(opened.damage.is_none());
+        assert_eq!(opened.entries, entries);
+        opened.file.commit(&[entry(7, "{}"), Entry { body: None, ..entry(8, "") }]).unwrap();
+        let shown = "SELECT count(*), min(kind), max(id) FROM entry";
+        let shown = opened.file.connection.query_row(shown, [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
+        assert_eq!(shown, Ok((199, Kind::Chat as i64, 199)));
+        let chats = "SELECT count(*) FROM chats";
+        let chats = opened.file.connection.query_row(chats, [], |row| row.get::<_, i64>(0));
+        assert_eq!(chats, Ok(199));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod file;
 mod keeper;
+mod layout;
 
 pub use file::{DirError, Opened, StoreFile};
 pub use keeper::{Keeper, Kept, NotKept, Shared};

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mozaiks_exporter::ledger::{
-    Birth, Chat, Entry, Histogram, Kind, Ledger, Outcome, Runtime, SESSION_BOUNDS, Settings,
-    TURN_BOUNDS, Ticket,
+    Birth, Chat, Entry, Histogram, Kind, Ledger, Mark, Mention, Outcome, Runtime, SESSION_BOUNDS,
+    Settings, TURN_BOUNDS, Ticket,
 };
-use mozaiks_exporter::model::{Instant, Mono, RuntimeId, Source, Timestamp};
+use mozaiks_exporter::model::{
+    ChatSnapshot, Counters, Instant, Mono, RuntimeId, Source, Timestamp,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -56,6 +58,10 @@ pub(crate) struct Play {
     pub(crate) just_heard: Option<Said>,
     /// What was wrong with what was hidden and what was shown.
     pub(crate) births: Result<(), String>,
+    /// What polls last told of each runtime, place by place, if what is told again is passed over.
+    last: Option<[Vec<(ChatSnapshot<'static>, Option<Mark>)>; RUNTIMES]>,
+    /// Chats that were passed over.
+    pub(crate) passed_over: usize,
 }
 
 pub(crate) fn setup() -> impl Strategy<Value = Setup> {
@@ -150,10 +156,18 @@ impl Play {
             slow: None,
             just_heard: None,
             births: Ok(()),
+            last: None,
+            passed_over: 0,
         };
         play.collect();
         play.commit();
         play
+    }
+
+    /// From now on, chats of which a poll tells what the last one told are not told again.
+    pub(crate) fn passing_over(mut self) -> Self {
+        self.last = Some(Default::default());
+        self
     }
 
     /// Lets one thing happen.
@@ -242,7 +256,7 @@ impl Play {
 
     fn hear(&mut self, said: &Said) {
         let refused = (self.oracle.regressions, self.oracle.duplicates);
-        self.ledger.hear(&said.answer(), said.unread, self.now);
+        self.tell(said);
         self.oracle.hear(said, self.now);
         let is_clean = refused == (self.oracle.regressions, self.oracle.duplicates);
         self.just_heard = is_clean.then(|| said.clone());
@@ -250,6 +264,46 @@ impl Play {
         let folded: BTreeSet<_> = self.ledger.chats().filter(|c| c.folded).map(key).collect();
         self.oracle.credit(&folded);
         self.collect();
+    }
+
+    fn tell(&mut self, said: &Said) {
+        let answer = said.answer();
+        let last = self.last.as_mut().filter(|_| said.source == Source::Scrape);
+        let Some(last) = last.map(|last| &mut last[said.runtime]) else {
+            return self.ledger.hear(&answer, said.unread, self.now);
+        };
+        if !said.complete {
+            last.clear();
+            return self.ledger.hear(&answer, said.unread, self.now);
+        }
+        last.truncate(answer.chats.len());
+        for (place, chat) in answer.chats.iter().enumerate() {
+            match last.get_mut(place) {
+                Some((before, _)) if before == chat => {}
+                Some(seat) => *seat = (chat.clone(), None),
+                None => last.push((chat.clone(), None)),
+            }
+        }
+        let mentions = last.iter().map(|(chat, mark)| match mark {
+            Some(mark) => Mention::Same(mark),
+            None => Mention::New(chat),
+        });
+        let hearing = self.ledger.hearing(&answer, said.unread, mentions, self.now);
+        let mut hearing = hearing.unwrap();
+        for (chat, mark) in &mut *last {
+            if mark.is_some_and(|mark| hearing.still(&mark)) {
+                self.passed_over += 1;
+            } else {
+                *mark = hearing.say(chat);
+            }
+        }
+        let heard = hearing.end();
+        let mut expected = Counters::default();
+        answer.chats.iter().for_each(|chat| expected.add(&chat.totals.or(&Counters::default())));
+        assert_eq!(heard.sum, expected);
+        if !heard.distinct {
+            last.clear();
+        }
     }
 
     /// What the ledger has never heard of cannot be missed; and what a crash may make it forget
@@ -288,6 +342,7 @@ impl Play {
     fn reopen(&mut self) {
         self.changes.clear();
         self.slow = None;
+        self.last = self.last.take().map(|_| Default::default());
         self.world.hang_up();
         self.ledger = self.setup.open(&self.disk.rows, self.now);
         self.oracle = self.disk.oracle.reopened(self.now);

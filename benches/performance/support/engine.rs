@@ -11,7 +11,7 @@ use mozaiks_exporter::metrics::{self, Format, Parts, Process, Show, UserPolicy, 
 use mozaiks_exporter::model::{
     Answer, Delivery, Event, Instant, Mono, NameRule, RuntimeId, Source, Timestamp,
 };
-use mozaiks_exporter::sources::scrape;
+use mozaiks_exporter::sources::scrape::{Last, Roll, Shape};
 use mozaiks_exporter::telemetry::Numbers;
 
 /// The benches' beginning of time: long after the chats' starts, so that all are a baseline.
@@ -25,6 +25,8 @@ pub(crate) struct Engine {
     numbers: Numbers,
     inner: metrics::Engine,
     seconds: i64,
+    /// The last poll, for the next.
+    last: Last,
 }
 
 impl Engine {
@@ -37,13 +39,21 @@ impl Engine {
         let max_series = 20 * chats as u64;
         let show = Show { users: UserPolicy::Plain, compat: true, max_series };
         let inner = metrics::Engine::new(show);
-        Self { ledger, runtime, numbers: Numbers::default(), inner, seconds: 0 }
+        Self {
+            ledger,
+            runtime,
+            numbers: Numbers::default(),
+            inner,
+            seconds: 0,
+            last: Last::default(),
+        }
     }
 
     /// Takes in what `/metrics/perf/aggregate` answered, as the poll does it.
     pub(crate) fn poll(&mut self, body: &[u8]) {
         self.seconds += 15;
-        let told = scrape::aggregate(body, NameRule::new(512)).unwrap();
+        let names = NameRule::new(512);
+        let mut roll = Roll::read(body, Shape::Aggregate, &mut self.last, names, false).unwrap();
         let now = now(self.seconds);
         let answer = Answer {
             source: Source::Scrape,
@@ -52,11 +62,11 @@ impl Engine {
             runtime_clock: now.wall,
             complete: true,
             more: false,
-            chats: told.chats,
-            unreadable: told.unreadable,
+            chats: Vec::new(),
+            unreadable: std::mem::take(&mut roll.told.unreadable),
             bookmarks: Vec::new(),
         };
-        self.ledger.hear(&answer, told.refused.len(), now);
+        roll.tell(&answer, &mut self.last, &mut self.ledger, now);
     }
 
     /// Books what was pushed.

@@ -9,12 +9,10 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::call::{Call, Flaw, Taker, tool};
 use super::response::{self, requested_model};
 use crate::model::{Event, NameRule, Timestamp};
+use crate::sources::flat::{Raw, fields, object_of};
 use crate::sources::nan::without_nan;
 use crate::sources::value::{Refusal, instant, money, text};
 
@@ -39,31 +37,9 @@ pub struct Lines {
     session: Option<String>,
 }
 
-/// A record, as far as anything in it is used. Kinds are told apart by their keys.
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(borrow)]
-    invocation_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    request: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow)]
-    is_cached: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cost: Option<&'a RawValue>,
-    #[serde(borrow)]
-    start_time: Option<&'a RawValue>,
-    #[serde(borrow)]
-    end_time: Option<&'a RawValue>,
-    #[serde(borrow)]
-    source_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    event_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    timestamp: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input_args: Option<&'a RawValue>,
+fields! {
+    /// A record, as far as anything in it is used. Kinds are told apart by their keys.
+    struct Record { invocation_id, request, response, is_cached, cost, start_time, end_time, source_name, event_name, timestamp, input_args }
 }
 
 impl Lines {
@@ -90,10 +66,10 @@ impl Lines {
         if line.first() != Some(&b'{') {
             return Read::default();
         }
-        if let Ok(record) = serde_json::from_slice(line) {
+        if let Ok(record) = object_of(line) {
             return self.record(&record, now);
         }
-        match without_nan(line).as_deref().map(serde_json::from_slice) {
+        match without_nan(line).as_deref().map(object_of) {
             Some(Ok(record)) => self.record(&record, now),
             Some(Err(_)) | None => Read { event: None, flaw: Some(Flaw::Shape) },
         }
@@ -134,13 +110,13 @@ fn call(session: Option<String>, record: &Record<'_>, take: &mut Taker) -> Call 
     }
 }
 
-fn time(raw: Option<&RawValue>) -> Option<Timestamp> {
+fn time(raw: Option<Raw<'_>>) -> Option<Timestamp> {
     instant(&text(raw).ok()??)
 }
 
 /// Python's `0` and `1`, or what JSON has for them.
-fn flag(raw: Option<&RawValue>) -> Result<Option<bool>, Refusal> {
-    match raw.map(RawValue::get) {
+fn flag(raw: Option<Raw<'_>>) -> Result<Option<bool>, Refusal> {
+    match raw.map(Raw::get) {
         None | Some("null") => Ok(None),
         Some("0" | "false") => Ok(Some(false)),
         Some("1" | "true") => Ok(Some(true)),

@@ -2,37 +2,26 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::call::{Flaw, Response, Taker};
 use super::repr;
+use crate::sources::flat::{self, Raw, fields};
 use crate::sources::value::{count, text, whole};
 
 /// How AG2 begins what it writes where a call went wrong.
 pub(super) const ERROR: &str = "error_code";
 
-#[derive(Deserialize)]
-struct Object<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    /// In place of all else, where the answer was a text.
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
+fields! {
+    /// An answer that is an object; `response` is in place of all else, where it was a text.
+    struct Object { model, usage, response }
 }
 
-#[derive(Deserialize)]
-struct Tokens<'a> {
-    #[serde(borrow)]
-    prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens: Option<&'a RawValue>,
+fields! {
+    /// What it used.
+    struct Tokens { prompt_tokens, completion_tokens }
 }
 
 /// Reads an answer, whatever it is.
-pub(super) fn read(raw: Option<&RawValue>, take: &mut Taker) -> Response {
+pub(super) fn read(raw: Option<Raw<'_>>, take: &mut Taker) -> Response {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
         return Response { error: true, ..Response::default() };
     };
@@ -60,11 +49,11 @@ fn unreadable(take: &mut Taker) -> Response {
 }
 
 fn object(json: &str, take: &mut Taker) -> Option<Response> {
-    let object: Object<'_> = serde_json::from_str(json).ok()?;
+    let object: Object<'_> = flat::object(json).ok()?;
     let error = text(object.response).ok().flatten().is_some_and(|said| is_error(&said));
     let model = take.or_none(text(object.model));
     let usage = object.usage.filter(|usage| usage.get() != "null");
-    let tokens = usage.map(|usage| match serde_json::from_str::<Tokens<'_>>(usage.get()) {
+    let tokens = usage.map(|usage| match flat::object::<Tokens<'_>>(usage.get()) {
         Ok(tokens) => {
             let prompt = take.or_none(count(tokens.prompt_tokens));
             let completion = take.or_none(count(tokens.completion_tokens));
@@ -104,13 +93,12 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 }
 
 /// The model that a request names, which is all that is taken out of it.
-pub(super) fn requested_model(request: Option<&RawValue>, take: &mut Taker) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Request<'a> {
-        #[serde(borrow)]
-        model: Option<&'a RawValue>,
+pub(super) fn requested_model(request: Option<Raw<'_>>, take: &mut Taker) -> Option<String> {
+    fields! {
+        /// What was asked for.
+        struct Request { model }
     }
-    let request: Request<'_> = serde_json::from_str(request?.get()).ok()?;
+    let request: Request<'_> = flat::object(request?.get()).ok()?;
     let model = take.or_none(text(request.model));
     take.name(model)
 }

@@ -1,46 +1,30 @@
 //! The fields of a JSON line, as an event.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::line::Flaw;
 use super::meaning::Kind;
 use crate::model::{About, Event, NameRule, Timestamp, UNKNOWN, Usage, What};
+use crate::sources::flat::{Raw, fields};
 use crate::sources::value::{LONGEST_TURN, Refusal, count, money, number, text};
 
-/// `extra`, as far as anything in it is used.
-#[derive(Deserialize)]
-pub(super) struct Extra<'a> {
-    #[serde(borrow)]
-    chat_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    workflow: Option<&'a RawValue>,
-    #[serde(borrow)]
-    workflow_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    app_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    agent: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cost: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cost_usd: Option<&'a RawValue>,
-    #[serde(borrow)]
-    duration_sec: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cached: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool: Option<&'a RawValue>,
-    #[serde(borrow)]
-    success: Option<&'a RawValue>,
-    #[serde(borrow)]
-    session_id: Option<&'a RawValue>,
+fields! {
+    /// `extra`, as far as anything in it is used.
+    pub(super) struct Extra {
+        chat_id,
+        workflow,
+        workflow_name,
+        app_id,
+        agent,
+        model,
+        prompt_tokens,
+        completion_tokens,
+        cost,
+        cost_usd,
+        duration_sec,
+        cached,
+        tool,
+        success,
+        session_id,
+    }
 }
 
 /// Takes values, and remembers the first that could not be taken.
@@ -58,12 +42,12 @@ impl Taker {
     }
 
     /// `None` where nothing, or nothing legible, stands there.
-    fn name(&mut self, raw: Option<&RawValue>) -> Option<String> {
+    fn name(&mut self, raw: Option<Raw<'_>>) -> Option<String> {
         let name = self.or_none(text(raw)).filter(|name| !name.is_empty())?;
         Some(self.names.bound(name).into_owned())
     }
 
-    fn name_or_unknown(&mut self, raw: Option<&RawValue>) -> String {
+    fn name_or_unknown(&mut self, raw: Option<Raw<'_>>) -> String {
         self.name(raw).unwrap_or_else(|| UNKNOWN.to_owned())
     }
 
@@ -76,7 +60,7 @@ impl Taker {
     }
 
     /// Zero is what the runtime writes where it did not measure.
-    fn seconds(&mut self, raw: Option<&RawValue>) -> Option<f64> {
+    fn seconds(&mut self, raw: Option<Raw<'_>>) -> Option<f64> {
         let seconds = self.or_none(number(raw)).filter(|seconds| *seconds != 0.0)?;
         let plausible = match seconds {
             below if below < 0.0 => Err(Refusal::Negative),
@@ -159,7 +143,7 @@ fn call(take: &mut Taker, extra: &Extra<'_>) -> What {
     }
 }
 
-fn flag(raw: Option<&RawValue>) -> Option<bool> {
+fn flag(raw: Option<Raw<'_>>) -> Option<bool> {
     match raw?.get() {
         "true" => Some(true),
         "false" => Some(false),

@@ -1,13 +1,14 @@
 //! The task that follows the runtime's log.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::line::{Read, read};
-use crate::model::{NameRule, Report, Timestamp};
+use crate::model::{Level, NameRule, Report, Timestamp};
 use crate::sources::follow::{CaughtUp, Desk};
 use crate::sources::tail::{Chunk, Line, Options, Tail};
 
@@ -72,12 +73,19 @@ impl Logs {
             lines: BTreeMap::new(),
             bookmarks: Vec::new(),
         };
+        let mut loggers = HashMap::new();
         for line in chunk.lines() {
             let result = match line {
                 Line::TooLong { .. } => "too_long",
-                Line::Whole(line) => self.one(line, now, &mut report),
+                Line::Whole(line) => self.one(line, now, &mut report, &mut loggers),
             };
             *results.entry(result).or_default() += 1;
+        }
+        for (logger, levels) in loggers {
+            let counted = Level::ALL.into_iter().zip(levels).filter(|(_, lines)| *lines > 0);
+            for (level, lines) in counted {
+                report.lines.insert((level, logger.clone().into_owned()), lines);
+            }
         }
         for (key, place) in &chunk.places {
             report.bookmarks.push(self.desk.bookmark(READER, key, place.clone()));
@@ -85,7 +93,13 @@ impl Logs {
         (report, results)
     }
 
-    fn one(&self, line: &[u8], now: Timestamp, report: &mut Report) -> &'static str {
+    fn one<'a>(
+        &self,
+        line: &'a [u8],
+        now: Timestamp,
+        report: &mut Report,
+        loggers: &mut HashMap<Cow<'a, str>, [u64; Level::ALL.len()]>,
+    ) -> &'static str {
         let line = match read(line, self.names, now) {
             Read::Line(line) => line,
             Read::Continuation => return "continuation",
@@ -94,7 +108,7 @@ impl Logs {
         if line.echo {
             return "echo";
         }
-        *report.lines.entry((line.level, line.logger.into_owned())).or_default() += 1;
+        loggers.entry(line.logger).or_default()[line.level as usize] += 1;
         let result = match (&line.event, line.flaw) {
             (_, Some(_)) => "flawed",
             (Some(_), None) => "event",

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::sources::flat::Walk;
 use crate::sources::nan::without_nan;
 
 /// How items stand in a body.
@@ -89,6 +90,9 @@ pub fn items(body: &[u8], shape: Shape, max: usize) -> Result<Items<'_>, BodyErr
         }
         return Ok(Items(Inner::Lines(lines)));
     }
+    if let Some(values) = walked(body, max) {
+        return values.map(|values| Items(Inner::Values(values)));
+    }
     match values::<&RawValue>(body, max) {
         Ok(values) => Ok(Items(Inner::Values(values.into_iter().map(RawValue::get).collect()))),
         Err(error @ (BodyError::TooMany(_) | BodyError::Empty)) => Err(error),
@@ -102,6 +106,22 @@ pub fn items(body: &[u8], shape: Shape, max: usize) -> Result<Items<'_>, BodyErr
             }
         }
     }
+}
+
+/// The values of an array; `None` if `serde_json` has to find out what is wrong with it.
+fn walked(body: &[u8], max: usize) -> Option<Result<Vec<&str>, BodyError>> {
+    let mut walk = Walk::new(str::from_utf8(body.trim_ascii_start()).ok()?, 0);
+    let (mut items, mut too_many) = (Vec::new(), false);
+    let read = walk.items(|walk| {
+        too_many = items.len() == max;
+        (!too_many).then_some(())?;
+        items.push(walk.value()?.get());
+        Some(())
+    });
+    if too_many {
+        return Some(Err(BodyError::TooMany(max)));
+    }
+    read.filter(|()| walk.is_over()).map(|()| Ok(items))
 }
 
 /// The values of an array, or the one value that there is.

@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use crate::model::{
     About, Delivery, Event, EventId, Instant, NameRule, Timestamp, UNKNOWN, Usage, Usd, What,
 };
+use crate::sources::flat::{Fields, Raw, fields, object_of};
 use crate::sources::value::{self, LONGEST_TURN, Refusal};
 
 /// The longest id of an event, in bytes.
@@ -99,38 +97,25 @@ impl fmt::Display for ItemError {
 
 impl std::error::Error for ItemError {}
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    event: Option<&'a RawValue>,
-    #[serde(borrow)]
-    event_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ts: Option<&'a RawValue>,
-    #[serde(borrow)]
-    chat_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    app_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    workflow_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    agent_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cost: Option<&'a RawValue>,
-    #[serde(borrow)]
-    duration_sec: Option<&'a RawValue>,
-    #[serde(borrow)]
-    success: Option<&'a RawValue>,
+fields! {
+    /// One event.
+    struct Wire {
+        event,
+        event_id,
+        ts,
+        chat_id,
+        app_id,
+        workflow_name,
+        user_id,
+        agent_name,
+        tool_name,
+        model,
+        prompt_tokens,
+        completion_tokens,
+        cost,
+        duration_sec,
+        success,
+    }
 }
 
 /// How events are read.
@@ -219,11 +204,11 @@ pub fn read(item: &[u8], reader: Reader<'_>, now: Instant) -> Result<Read, ItemE
 }
 
 /// Reads an object that has these fields among others.
-pub(super) fn object<'a, T: Deserialize<'a>>(item: &'a [u8]) -> Result<T, ItemError> {
+pub(super) fn object<'a, T: Fields<'a>>(item: &'a [u8]) -> Result<T, ItemError> {
     if item.trim_ascii_start().first().is_some_and(|byte| *byte != b'{') {
         return Err(ItemError { field: None, problem: Problem::NotAnObject });
     }
-    serde_json::from_slice(item)
+    object_of(item)
         .map_err(|error| ItemError { field: None, problem: Problem::Syntax(error.to_string()) })
 }
 
@@ -250,10 +235,7 @@ fn filled<'a>(
 }
 
 /// Text; a number is none, other than where the runtime is read.
-fn text<'a>(
-    field: &'static str,
-    raw: Option<&'a RawValue>,
-) -> Result<Option<Cow<'a, str>>, ItemError> {
+fn text<'a>(field: &'static str, raw: Option<Raw<'a>>) -> Result<Option<Cow<'a, str>>, ItemError> {
     if raw.is_some_and(|raw| !raw.get().starts_with(['"', 'n'])) {
         return Err(error(field, Problem::Value(Refusal::NotText)));
     }
@@ -263,31 +245,28 @@ fn text<'a>(
 /// A name that fits into a label.
 fn name(
     field: &'static str,
-    raw: Option<&RawValue>,
+    raw: Option<Raw<'_>>,
     names: NameRule,
 ) -> Result<Option<String>, ItemError> {
     Ok(filled(field, text(field, raw)?)?.map(|text| names.bound(text).into_owned()))
 }
 
-fn numeric<'a>(
-    field: &'static str,
-    raw: Option<&'a RawValue>,
-) -> Result<Option<&'a RawValue>, ItemError> {
+fn numeric<'a>(field: &'static str, raw: Option<Raw<'a>>) -> Result<Option<Raw<'a>>, ItemError> {
     if raw.is_some_and(|raw| raw.get().starts_with('"')) {
         return Err(error(field, Problem::Value(Refusal::NotANumber)));
     }
     Ok(raw)
 }
 
-fn count(field: &'static str, raw: Option<&RawValue>) -> Result<Option<u64>, ItemError> {
+fn count(field: &'static str, raw: Option<Raw<'_>>) -> Result<Option<u64>, ItemError> {
     value::count(numeric(field, raw)?).map_err(refused(field))
 }
 
-fn money(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Usd>, ItemError> {
+fn money(field: &'static str, raw: Option<Raw<'_>>) -> Result<Option<Usd>, ItemError> {
     value::money(numeric(field, raw)?).map_err(refused(field))
 }
 
-fn seconds(field: &'static str, raw: Option<&RawValue>) -> Result<Option<f64>, ItemError> {
+fn seconds(field: &'static str, raw: Option<Raw<'_>>) -> Result<Option<f64>, ItemError> {
     let seconds = value::number(numeric(field, raw)?).map_err(refused(field))?;
     match seconds {
         Some(seconds) if seconds < 0.0 => Err(refused(field)(Refusal::Negative)),
@@ -297,8 +276,8 @@ fn seconds(field: &'static str, raw: Option<&RawValue>) -> Result<Option<f64>, I
     }
 }
 
-fn flag(field: &'static str, raw: Option<&RawValue>) -> Result<Option<bool>, ItemError> {
-    match raw.map(RawValue::get) {
+fn flag(field: &'static str, raw: Option<Raw<'_>>) -> Result<Option<bool>, ItemError> {
+    match raw.map(Raw::get) {
         None | Some("null") => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
@@ -308,7 +287,7 @@ fn flag(field: &'static str, raw: Option<&RawValue>) -> Result<Option<bool>, Ite
 
 /// When it happened, never later than now; and whether its clock was so far off that the time of its
 /// coming had to stand in.
-fn moment(raw: Option<&RawValue>, now: Instant) -> Result<(Timestamp, bool), ItemError> {
+fn moment(raw: Option<Raw<'_>>, now: Instant) -> Result<(Timestamp, bool), ItemError> {
     let not_a_time = |()| error("ts", Problem::NotATime);
     let Some(stated) = value::timestamp(raw).map_err(not_a_time)? else {
         return Ok((now.wall, false));
@@ -332,7 +311,7 @@ pub(super) fn digest(parts: &[&str]) -> EventId {
     EventId(u64::from_le_bytes(id))
 }
 
-pub(super) fn id_text(raw: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, ItemError> {
+pub(super) fn id_text(raw: Option<Raw<'_>>) -> Result<Option<Cow<'_, str>>, ItemError> {
     match filled("event_id", text("event_id", raw)?)? {
         Some(id) if id.len() > MAX_ID_BYTES => Err(error("event_id", Problem::TooLong)),
         id => Ok(id),

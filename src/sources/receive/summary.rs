@@ -6,29 +6,22 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::item::{ItemError, digest, id_text, object, refused, required};
 use crate::model::{ChatSnapshot, Count, EventId, NameRule, Stated};
+use crate::sources::flat::fields;
 use crate::sources::value;
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    event_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    chat_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    app_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    workflow_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens: Option<&'a RawValue>,
+fields! {
+    /// One summary.
+    struct Wire {
+        event_id,
+        chat_id,
+        app_id,
+        workflow_name,
+        user_id,
+        prompt_tokens,
+        completion_tokens,
+    }
 }
 
 /// A summary that was read.

@@ -6,6 +6,10 @@
 //! the runtime write a log line and serialise every chat it ever had, so none is asked in vain.
 
 mod client;
+mod print;
+mod roll;
+#[cfg(test)]
+mod tests;
 mod token;
 mod wire;
 
@@ -20,13 +24,14 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 pub use client::{Client, Endpoint, UrlError, trust};
+pub use roll::{Last, Roll, Shape};
 pub use token::Token;
 pub use wire::{Told, aggregate, chats, health, process_created, single};
 
 use super::runner::{Poll, Polled};
 pub use super::value::Refusal;
 use super::{Failure, Intake, Reason};
-use crate::model::{Answer, NameRule, RuntimeId, Source, Timestamp};
+use crate::model::{Answer, Counters, NameRule, RuntimeId, Source, Timestamp};
 use crate::telemetry::{Health, OWN_BOUNDS};
 
 const AGGREGATE: &str = "/metrics/perf/aggregate";
@@ -59,6 +64,7 @@ pub struct Scrape {
     names: NameRule,
     intake: Intake,
     health_asked: Option<Instant>,
+    last: Last,
     /// Refusals that were logged, so that a chat that stays malformed is named once.
     named: BTreeMap<&'static str, u64>,
 }
@@ -78,8 +84,8 @@ impl Scrape {
                 target.failures.insert(reason.label(), 0);
             }
         });
-        let (health_asked, named) = (None, BTreeMap::new());
-        Self { name, runtime, client, token, names, intake, health_asked, named }
+        let (health_asked, last, named) = (None, Last::default(), BTreeMap::new());
+        Self { name, runtime, client, token, names, intake, health_asked, last, named }
     }
 
     async fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
@@ -112,7 +118,7 @@ impl Scrape {
         let process = self.process(&mut token).await?;
         let aggregate = self.get(AGGREGATE, &mut token).await;
         let result = match aggregate {
-            Ok(answer) => self.hear(&answer, process, wire::aggregate).map(|()| None),
+            Ok(answer) => self.hear(&answer, process, Shape::Aggregate).map(|()| None),
             Err(failure) if failure.reason == Reason::Status => {
                 self.count(&failure);
                 self.ask_otherwise(failure, process, &mut token).await.map(Some)
@@ -132,7 +138,7 @@ impl Scrape {
     ) -> Result<Failure, Failure> {
         match self.get(CHATS, token).await {
             Ok(answer) => {
-                self.hear(&answer, process, wire::chats)?;
+                self.hear(&answer, process, Shape::Chats)?;
                 Ok(failure)
             }
             Err(second) if second.reason == Reason::Status => {
@@ -200,28 +206,24 @@ impl Scrape {
     }
 
     /// Hands a whole answer to the ledger.
-    fn hear<'a>(
+    fn hear(
         &mut self,
-        answer: &'a client::Answer,
+        answer: &client::Answer,
         process: Option<Timestamp>,
-        read: fn(&'a [u8], NameRule) -> Result<Told<'a>, serde_json::Error>,
+        shape: Shape,
     ) -> Result<(), Failure> {
-        let told = read(&answer.body, self.names).map_err(|error| not_understood(&error))?;
-        let bytes = answer.body.len() as u64;
-        let chats = (told.chats.len() + told.refused.len()) as u64;
-        let stated = told.stated.map(|stated| {
-            let mut sum = crate::model::Counters::default();
-            for chat in &told.chats {
-                sum.add(&chat.totals.or(&crate::model::Counters::default()));
-            }
-            (stated, sum)
-        });
+        // A runtime that does not say which process answers is known by all that it tells.
+        let whole = process.is_none();
+        let roll = Roll::read(&answer.body, shape, &mut self.last, self.names, whole)
+            .map_err(|error| not_understood(&error))?;
+        let (bytes, chats) = (answer.body.len() as u64, roll.places as u64);
+        let stated = roll.told.stated;
+        let sum = self.tell(roll, answer.date, process);
         self.intake.telemetry.target(&self.name, |target| {
             target.bytes = bytes;
             target.chats = chats;
-            target.stated = stated;
+            target.stated = stated.map(|stated| (stated, sum));
         });
-        self.tell(told, answer.date, process, true);
         Ok(())
     }
 
@@ -231,44 +233,58 @@ impl Scrape {
         answer: &client::Answer,
         process: Option<Timestamp>,
     ) -> Result<(), Failure> {
-        let told =
+        let mut told =
             wire::single(&answer.body, self.names).map_err(|error| not_understood(&error))?;
-        self.tell(told, answer.date, process, false);
+        // What the last whole answer said of the chat is no longer what was last said of it.
+        self.last.forget();
+        self.count_refused(&told);
+        let now = self.intake.ledger.clock().now();
+        let (chats, unreadable) = (std::mem::take(&mut told.chats), told.unreadable);
+        let mut answer = self.answer(answer.date, process, now.wall);
+        answer = Answer { complete: false, chats, unreadable, ..answer };
+        self.intake.ledger.lock().hear(&answer, told.refused.len(), now);
+        self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
         Ok(())
     }
 
     fn tell(
         &mut self,
-        told: Told<'_>,
+        mut roll: Roll<'_>,
         date: Option<Timestamp>,
         process: Option<Timestamp>,
-        complete: bool,
-    ) {
+    ) -> Counters {
         let now = self.intake.ledger.clock().now();
-        self.count_refused(&told);
-        let unread = told.refused.len();
-        let skew = date.map(|date| date.since(now.wall).max(now.wall.since(date)));
+        self.count_refused(&roll.told);
+        let unreadable = std::mem::take(&mut roll.told.unreadable);
+        let answer = Answer { unreadable, ..self.answer(date, process, now.wall) };
+        let sum = roll.tell(&answer, &mut self.last, &mut self.intake.ledger.lock(), now);
+        self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
+        sum
+    }
+
+    /// A whole answer, but for its chats.
+    fn answer<'a>(
+        &self,
+        date: Option<Timestamp>,
+        process: Option<Timestamp>,
+        wall: Timestamp,
+    ) -> Answer<'a> {
+        let skew = date.map(|date| date.since(wall).max(wall.since(date)));
         let runtime_clock = match date {
             Some(date) if skew.is_some_and(|skew| skew > CLOCK_SLACK) => date,
-            _ => now.wall,
+            _ => wall,
         };
-        let source = Source::Scrape;
-        let runtime = self.runtime;
-        let (chats, unreadable) = (told.chats, told.unreadable);
-        let (more, bookmarks) = (false, Vec::new());
-        let answer = Answer {
-            source,
-            runtime,
+        Answer {
+            source: Source::Scrape,
+            runtime: self.runtime,
             process,
             runtime_clock,
-            complete,
-            more,
-            chats,
-            unreadable,
-            bookmarks,
-        };
-        self.intake.ledger.lock().hear(&answer, unread, now);
-        self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
+            complete: true,
+            more: false,
+            chats: Vec::new(),
+            unreadable: Vec::new(),
+            bookmarks: Vec::new(),
+        }
     }
 
     fn count_refused(&mut self, told: &Told<'_>) {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::{ChatSnapshot, Count, Counters, NameRule, Stated, Timestamp};
+use crate::sources::flat::{self, Raw, fields};
 use crate::sources::value::{
     LONGEST_TURN, Refusal, count, instant, money, number, text, timestamp,
 };
@@ -41,57 +42,41 @@ struct AggregateWire<'a> {
     #[serde(borrow)]
     chats: Vec<&'a RawValue>,
     #[serde(borrow)]
-    total_agent_turns: Option<&'a RawValue>,
+    total_agent_turns: Option<Raw<'a>>,
     #[serde(borrow)]
-    total_tool_calls: Option<&'a RawValue>,
+    total_tool_calls: Option<Raw<'a>>,
     #[serde(borrow)]
-    total_errors: Option<&'a RawValue>,
+    total_errors: Option<Raw<'a>>,
     #[serde(borrow)]
-    total_prompt_tokens: Option<&'a RawValue>,
+    total_prompt_tokens: Option<Raw<'a>>,
     #[serde(borrow)]
-    total_completion_tokens: Option<&'a RawValue>,
+    total_completion_tokens: Option<Raw<'a>>,
     #[serde(borrow)]
-    total_cost: Option<&'a RawValue>,
+    total_cost: Option<Raw<'a>>,
 }
 
-#[derive(Deserialize)]
-struct ChatWire<'a> {
-    #[serde(borrow)]
-    chat_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    app_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    workflow_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    workflow: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    started_at: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ended_at: Option<&'a RawValue>,
-    #[serde(borrow)]
-    agent_turns: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    errors: Option<&'a RawValue>,
-    #[serde(borrow)]
-    last_turn_duration_sec: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    total_prompt_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    total_completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cost: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cost_usd: Option<&'a RawValue>,
-    #[serde(borrow)]
-    total_cost: Option<&'a RawValue>,
+fields! {
+    /// One chat.
+    pub(super) struct ChatWire {
+        chat_id,
+        app_id,
+        workflow_name,
+        workflow,
+        user_id,
+        started_at,
+        ended_at,
+        agent_turns,
+        tool_calls,
+        errors,
+        last_turn_duration_sec,
+        prompt_tokens,
+        total_prompt_tokens,
+        completion_tokens,
+        total_completion_tokens,
+        cost,
+        cost_usd,
+        total_cost,
+    }
 }
 
 #[derive(Deserialize)]
@@ -164,7 +149,7 @@ pub fn health(body: &[u8]) -> Option<crate::telemetry::Health> {
 fn chats_of(raw: Vec<&RawValue>, names: NameRule) -> Told<'_> {
     let mut told = Told { chats: Vec::with_capacity(raw.len()), ..Told::default() };
     for (index, raw) in raw.into_iter().enumerate() {
-        match chat(raw, names, &mut told) {
+        match raw_chat(raw, names, &mut told) {
             Ok(chat) => told.chats.push(chat),
             Err(refusal) => told.refused.push((index, refusal)),
         }
@@ -172,15 +157,25 @@ fn chats_of(raw: Vec<&RawValue>, names: NameRule) -> Told<'_> {
     told
 }
 
-fn chat<'a>(
+/// Reads a chat that is JSON.
+pub(super) fn raw_chat<'a>(
     raw: &'a RawValue,
     names: NameRule,
     told: &mut Told<'a>,
 ) -> Result<ChatSnapshot<'a>, Refusal> {
-    let wire: ChatWire<'a> = serde_json::from_str(raw.get()).map_err(|_| Refusal::Shape)?;
+    let wire: ChatWire<'a> = flat::object(raw.get()).map_err(|_| Refusal::Shape)?;
+    chat(&wire, names, told)
+}
+
+/// Understands a chat.
+pub(super) fn chat<'a>(
+    wire: &ChatWire<'a>,
+    names: NameRule,
+    told: &mut Told<'a>,
+) -> Result<ChatSnapshot<'a>, Refusal> {
     let chat_id = text(wire.chat_id)?.filter(|id| !id.is_empty()).ok_or(Refusal::NoId)?;
     let chat_id = names.bound(chat_id);
-    let read = fields(&wire, names, &mut told.ignored);
+    let read = fields(wire, names, &mut told.ignored);
     match read {
         Ok(chat) => Ok(ChatSnapshot { chat_id, ..chat }),
         Err(refusal) => {
@@ -240,9 +235,9 @@ fn fields<'a>(
 }
 
 /// The runtime's own sums, if all of them can be read.
-fn stated_totals(
-    counts: [Option<&RawValue>; Count::LEN],
-    cost: Option<&RawValue>,
+pub(super) fn stated_totals(
+    counts: [Option<Raw<'_>>; Count::LEN],
+    cost: Option<Raw<'_>>,
 ) -> Option<Counters> {
     let mut stated = Counters::default();
     for (sum, raw) in stated.counts.iter_mut().zip(counts) {
