@@ -11,6 +11,7 @@ mod events;
 mod exporter;
 mod exposition;
 mod family;
+mod few;
 mod flush;
 mod gzip;
 mod mongodb;
@@ -34,28 +35,31 @@ pub use view::{Show, UserPolicy, View};
 /// What an exposition consists of, in its order.
 #[derive(Clone, Copy)]
 enum Section {
-    /// Families whose series are few.
-    Families(&'static [&'static dyn Definition]),
+    /// Families whose series are few, and that show the ledger alone: while that is the same, so are
+    /// they.
+    OfLedger(&'static [&'static dyn Definition]),
+    /// Other families whose series are few.
+    Other(&'static [&'static dyn Definition]),
     /// The families of single chats.
     Chats,
 }
 
 const SECTIONS: [Section; 8] = [
-    Section::Families(plain::FAMILIES),
-    Section::Families(workflows::FAMILIES),
+    Section::Other(plain::FAMILIES),
+    Section::OfLedger(workflows::FAMILIES),
     Section::Chats,
-    Section::Families(events::FAMILIES),
-    Section::Families(exporter::FAMILIES),
-    Section::Families(flush::FAMILIES),
-    Section::Families(mongodb::FAMILIES),
-    Section::Families(process::FAMILIES),
+    Section::OfLedger(events::FAMILIES),
+    Section::Other(exporter::FAMILIES),
+    Section::Other(flush::FAMILIES),
+    Section::Other(mongodb::FAMILIES),
+    Section::Other(process::FAMILIES),
 ];
 
 /// All families, in the order in which they are shown.
 pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
     SECTIONS.into_iter().flat_map(|section| {
         let (few, of_chats) = match section {
-            Section::Families(families) => (families, None),
+            Section::OfLedger(families) | Section::Other(families) => (families, None),
             Section::Chats => (&[][..], Some(chats::FAMILIES)),
         };
         let of_chats = of_chats.into_iter().flatten();
