@@ -67,6 +67,14 @@ pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
     })
 }
 
+/// The upper bounds of a histogram's buckets; none of anything else.
+pub fn bounds(histogram: &str) -> &'static [f64] {
+    match catalogue().find(|family| family.name() == histogram).map(Definition::kind) {
+        Some(Type::Histogram(bounds)) => bounds,
+        _ => &[],
+    }
+}
+
 /// Writes everything there is to show, and says how many samples it is.
 pub fn render(view: &View<'_>, format: Format) -> (Vec<u8>, u64) {
     let mut out = Exposition::new(format, 64 * 1024);
