@@ -28,11 +28,15 @@
 //! | [`app`] | wires parts together and owns the tasks |
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
 //! | [`redact`] | takes secrets out of text; knows no other room |
+//! | [`assets`] | writes the files that ship, with values of the user's |
+//! | [`check`] | proves what the user wrote |
 //! | [`backfill`] | takes a ledger through the past |
 //! | [`demo`] | simulates a runtime |
 
 pub mod app;
+pub mod assets;
 pub mod backfill;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -12,10 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use mozaiks_exporter::app::{App, StartError, chain};
-use mozaiks_exporter::cli::{BackfillArgs, Cli, Command, DemoArgs, ServeArgs};
+use mozaiks_exporter::cli::{
+    AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, ServeArgs,
+};
 use mozaiks_exporter::config::Config;
 use mozaiks_exporter::model::SystemClock;
-use mozaiks_exporter::{backfill, demo, logging, redact};
+use mozaiks_exporter::{assets, backfill, check, demo, logging, redact};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Some(Command::Demo(args)) => run_demo(&args),
         Some(Command::Redact) => run_redact(),
         Some(Command::Backfill(args)) => run_backfill(&args),
+        Some(Command::Assets(args)) => run_assets(&args),
+        Some(Command::Check(args)) => run_check(&args),
         Some(Command::Serve(args)) => run_serve(&args),
         None => run_serve(&cli.serve),
     }
@@ -92,6 +96,43 @@ fn run_backfill(args: &BackfillArgs) -> ExitCode {
         writeln!(std::io::stderr(), "{summary}").ok();
         Ok::<_, backfill::BackfillError>(())
     })
+}
+
+fn run_assets(args: &AssetsArgs) -> ExitCode {
+    if args.list {
+        return print(&assets::list());
+    }
+    match assets::run(args) {
+        Ok(done) => {
+            print(&format!("{} files written, {} unchanged\n", done.written, done.unchanged))
+        }
+        Err(error) => fail(&error, if error.is_usage() { USAGE } else { 1 }),
+    }
+}
+
+fn run_check(args: &CheckArgs) -> ExitCode {
+    let report = match check::run(args) {
+        Ok(report) => report,
+        Err(error) => return fail(&error, USAGE),
+    };
+    let said = if args.json {
+        serde_json::to_string_pretty(&report).map(|text| print(&(text + "\n")))
+    } else {
+        Ok(print(&report.to_string()))
+    };
+    match said {
+        Ok(code) if code != ExitCode::SUCCESS => code,
+        Ok(_) => ExitCode::from(u8::from(!report.is_fine())),
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// Whoever reads our output may stop reading: that is no error.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error, 1),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// What commands log that talk to people anyway.

@@ -20,6 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("config", &["cli", "flush", "ledger", "logging", "model", "mongo", "sources"]),
     ("backfill", &["cli", "ledger", "metrics", "model", "sources", "telemetry"]),
+    ("assets", &["cli", "metrics"]),
+    ("check", &["assets", "cli", "metrics"]),
     ("logging", &["cli", "model", "redact"]),
     ("redact", &[]),
 ];

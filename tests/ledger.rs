@@ -236,7 +236,9 @@ fn what_is_told_again_is_passed_over() {
     for _ in 0..50 {
         let (setup, ops) = (setup(), history(90)).new_tree(&mut runner).unwrap().current();
         let mut play = Play::new(&setup).passing_over();
-        ops.iter().for_each(|op| play.step(op));
+        for op in &ops {
+            play.step(op);
+        }
         passed_over += play.passed_over;
     }
     assert!(passed_over > 20, "{passed_over}");

@@ -1,5 +1,6 @@
 //! The command line. Flags are named as operators know them from Prometheus.
 
+mod files;
 mod mongodb;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use files::{AssetsArgs, CheckArgs};
 pub use mongodb::{Chats, MongodbArgs, Secret};
 
 /// Exact Prometheus metrics for the MozaiksAI runtime.
@@ -33,6 +35,10 @@ pub enum Command {
     /// Turn old logs into samples with timestamps, for `promtool tsdb create-blocks-from
     /// openmetrics`.
     Backfill(BackfillArgs),
+    /// Write the rules, Alertmanager's configuration and the dashboards, with thresholds of one's own.
+    Assets(AssetsArgs),
+    /// Prove rules and dashboards of one's own against the metrics that there are.
+    Check(CheckArgs),
 }
 
 /// Flags of `backfill`.

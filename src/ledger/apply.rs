@@ -2,7 +2,7 @@
 
 use super::book::Standing;
 use super::chat::{Chat, Phase, Told, Turned};
-use super::hear::life_key;
+use super::hear::{life_key, named};
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
 use super::runtimes::Newcomers;
 use super::totals::Spending;
@@ -40,25 +40,14 @@ impl Ledger {
         else {
             return no;
         };
-        if chat.answer == runtime.answer {
-            self.tally.duplicates += 1;
-            self.dirty.meta = true;
-        } else {
-            runtime.named += 1;
-        }
-        chat.answer = runtime.answer;
-        let was_present = chat.is_present();
         if answer.complete && !chat.listed {
-            chat.listed = true;
             self.dirty.chats.insert(no);
         }
         let key = life_key(answer, snapshot);
-        if answer.complete {
-            chat.listed_life = key.started_at;
+        if named(chat, runtime, answer.complete.then_some(key.started_at), now) {
+            self.tally.duplicates += 1;
+            self.dirty.meta = true;
         }
-        chat.absent_since = OptMicros::NONE;
-        chat.told = now.mono;
-        runtime.present += usize::from(chat.is_present() && !was_present);
 
         let first_life = chat.book.is_unborn();
         let told_before = chat.told_before(&key);

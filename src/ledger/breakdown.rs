@@ -199,7 +199,9 @@ impl Breakdowns {
     fn hash(&self, runtime: RuntimeId, dimension: Dimension, names: &[impl AsRef<str>]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         (runtime, dimension).hash(&mut hasher);
-        names.iter().for_each(|name| name.as_ref().hash(&mut hasher));
+        for name in names {
+            name.as_ref().hash(&mut hasher);
+        }
         hasher.finish()
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::runtimes::Newcomers;
 use super::word::OptMicros;
-use super::{Chat, Ledger, LifeKey, Phase};
+use super::{Chat, Ledger, LifeKey, Phase, Runtime};
 use crate::model::{Answer, ChatSnapshot, Counters, Instant, Source, Timestamp};
 
 /// What was last said of a chat, for [`Hearing::still`].
@@ -161,13 +161,7 @@ impl Hearing<'_, '_> {
             return false;
         }
         self.sum.add(&life.marks);
-        let was_present = chat.is_present();
-        chat.answer = runtime.answer;
-        chat.listed_life = mark.started_at;
-        chat.absent_since = OptMicros::NONE;
-        chat.told = now.mono;
-        runtime.present += usize::from(!was_present);
-        runtime.named += 1;
+        named(chat, runtime, Some(mark.started_at), now);
         true
     }
 
@@ -187,6 +181,28 @@ impl Hearing<'_, '_> {
         ledger.settle_version();
         Heard { sum, distinct: ledger.tally.duplicates == duplicates }
     }
+}
+
+/// Notes that a chat stands in the answer that is being applied; with which life, if that is a complete
+/// one. Returns whether it stood there before.
+pub(super) fn named(
+    chat: &mut Chat,
+    runtime: &mut Runtime,
+    listed_life: Option<Timestamp>,
+    now: Instant,
+) -> bool {
+    let again = chat.answer == runtime.answer;
+    let was_present = chat.is_present();
+    chat.answer = runtime.answer;
+    if let Some(life) = listed_life {
+        chat.listed = true;
+        chat.listed_life = life;
+    }
+    chat.absent_since = OptMicros::NONE;
+    chat.told = now.mono;
+    runtime.present += usize::from(chat.is_present() && !was_present);
+    runtime.named += usize::from(!again);
+    again
 }
 
 pub(super) fn life_key(answer: &Answer<'_>, snapshot: &ChatSnapshot<'_>) -> LifeKey {

@@ -16,24 +16,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::Process;
 use super::answer::{Answer, Plain, head};
 use super::chats::{ChatFamily, FAMILIES};
-use super::exposition::{Exposition, Format};
+use super::exposition::Format;
 use super::family::Definition as _;
-use super::gzip::{self, Deflate, Piece};
+use super::few::{self, Part, Shelf};
+use super::gzip::{self, Piece};
 use super::page::Draft;
 use super::press::Press;
 use super::view::{Look, Show, View};
-use super::{Process, SECTIONS, Section};
 use crate::ledger::{Birth, Chat, Ledger, Page};
 use crate::model::{Instant, RuntimeId};
 use crate::telemetry::Numbers;
 
 /// Chats that are taken out of the ledger in one go: some 100 µs.
 const STEP: usize = 1024;
-/// Families whose series are few are compressed together, until they come to this many bytes of text:
-/// enough to be worth it, and few enough that one that changes takes few others with it.
-const TEXT_BYTES: usize = 16 * 1024;
 /// Compressed pieces that are kept, in bytes: those of about a million series. What is beyond it is
 /// compressed at each scrape.
 const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
@@ -62,8 +60,7 @@ struct Kept {
     state: Surroundings,
     pages: BTreeMap<u64, KeptPage>,
     bytes: usize,
-    /// The texts of the other families, by their place.
-    texts: BTreeMap<(usize, Format), (Vec<u8>, Piece)>,
+    shelf: Shelf,
 }
 
 /// What decides on how chats are shown, besides the chats.
@@ -91,9 +88,9 @@ struct KeptPage {
 pub struct Scrape {
     wanted: Wanted,
     now: Instant,
-    /// Texts of some families each, in their order; none in the place of the chats.
-    texts: Vec<Option<Vec<u8>>>,
-    lines: u64,
+    /// The version of the ledger when it began.
+    version: u64,
+    parts: Vec<Part>,
     /// The number of the next page; none when all were seen.
     next: Option<u64>,
     pages: Vec<Taken>,
@@ -146,38 +143,18 @@ impl Engine {
         now: Instant,
     ) -> Scrape {
         let look = Look::new(ledger, &self.show, now);
-        let view = View::without_chats(look, numbers, process);
-        let (mut texts, mut lines) = (Vec::new(), 0);
-        for section in SECTIONS {
-            let Section::Families(families) = section else {
-                texts.push(None);
-                continue;
-            };
-            let mut families = families.iter().peekable();
-            while families.peek().is_some() {
-                let mut out = Exposition::new(wanted.format, TEXT_BYTES);
-                while out.len() < TEXT_BYTES
-                    && let Some(family) = families.next()
-                {
-                    if self.show.compat || !family.is_compat() {
-                        family.write(&view, &mut out);
-                    }
-                }
-                let (text, samples) = out.into_text();
-                texts.push(Some(text));
-                lines += samples;
-            }
-        }
         let mut kept = self.kept();
         let state = Surroundings::of(&look);
         if kept.state != state {
-            kept.state = state;
-            kept.pages.clear();
-            kept.bytes = 0;
+            *kept = Kept { state, ..Kept::default() };
         }
+        let version = ledger.version();
+        let from_shelf = wanted.packed && kept.shelf.has(wanted.format, version);
+        let view = View::without_chats(look, numbers, process, !from_shelf);
+        let parts = kept.shelf.write(&view, wanted.format, from_shelf);
         drop(kept);
         let (pages, folded) = (Vec::new(), Draft::of_folded(&look));
-        Scrape { wanted, now, texts, lines, next: Some(0), pages, folded }
+        Scrape { wanted, now, version, parts, next: Some(0), pages, folded }
     }
 
     /// Takes the next chats.
@@ -223,9 +200,14 @@ impl Engine {
             scrape.pages.into_iter().filter_map(Taken::into_draft).collect();
         drafts.push(scrape.folded);
         let lines = drafts.iter().map(|draft| draft.count(&self.families)).sum::<u64>();
-        let texts = scrape.texts.into_iter().map(|text| text.map(Bytes::from)).collect();
+        let lines = lines + few::lines(&scrape.parts);
+        let text = |part| match part {
+            Part::Text { text, .. } => Some(Bytes::from(text)),
+            Part::Chats | Part::Kept { .. } => None,
+        };
+        let texts = scrape.parts.into_iter().map(text).collect();
         let plain = Plain::new(scrape.wanted.format, texts, drafts, &self.families);
-        Answer::plain(scrape.lines + lines, plain)
+        Answer::plain(lines, plain)
     }
 
     fn finish_packed(&self, mut scrape: Scrape) -> Answer {
@@ -235,26 +217,26 @@ impl Engine {
             pages.into_iter().map(|taken| self.pack(taken, &mut press)).collect();
         let (folded, folded_lines) = press.compress(&scrape.folded, &self.families);
         let lines = pages.iter().map(|page| page.lines).sum::<u64>() + folded_lines;
-        let (mut pieces, mut deflate) = (Vec::new(), Deflate::default());
+        let lines = lines + few::lines(&scrape.parts);
         let format = scrape.wanted.format;
-        for (index, text) in std::mem::take(&mut scrape.texts).into_iter().enumerate() {
-            match text {
-                Some(text) => pieces.push(self.pack_text((index, format), text, &mut deflate)),
-                None => {
-                    for (place, family) in self.families.iter().enumerate() {
-                        let of_family = pages.iter().map(|page| &page.pieces[place]);
-                        let of_family = of_family.chain([&folded[place]]);
-                        let mut of_family = of_family.filter(|piece| !piece.is_empty()).peekable();
-                        if of_family.peek().is_some() {
-                            pieces.push(Piece::stored(&head(FAMILIES[*family], format)));
-                            pieces.extend(of_family.cloned());
-                        }
-                    }
+        let mut pieces = Vec::new();
+        for part in self.kept().shelf.pack(scrape.parts, format, scrape.version) {
+            if let Some(piece) = part {
+                pieces.push(piece);
+                continue;
+            }
+            for (place, family) in self.families.iter().enumerate() {
+                let of_family = pages.iter().map(|page| &page.pieces[place]);
+                let of_family = of_family.chain([&folded[place]]);
+                let mut of_family = of_family.filter(|piece| !piece.is_empty()).peekable();
+                if of_family.peek().is_some() {
+                    pieces.push(Piece::stored(&head(FAMILIES[*family], format)));
+                    pieces.extend(of_family.cloned());
                 }
             }
         }
         pieces.push(Piece::stored(format.end()));
-        Answer::packed(scrape.lines + lines, gzip::assemble(pieces))
+        Answer::packed(lines, gzip::assemble(pieces))
     }
 
     /// Compresses what is new of a page, and keeps it.
@@ -293,18 +275,6 @@ impl Engine {
     fn ticking(&self) -> Vec<(usize, usize)> {
         let families = self.families.iter().copied().enumerate();
         families.filter(|(_, family)| FAMILIES[*family].does_tick()).collect()
-    }
-
-    /// Compresses a text, where it is not what it was.
-    fn pack_text(&self, key: (usize, Format), text: Vec<u8>, deflate: &mut Deflate) -> Piece {
-        let kept = self.kept();
-        if let Some((_, piece)) = kept.texts.get(&key).filter(|(known, _)| *known == text) {
-            return piece.clone();
-        }
-        drop(kept);
-        let piece = deflate.compress(&text);
-        self.kept().texts.insert(key, (text, piece.clone()));
-        piece
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

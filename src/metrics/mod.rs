@@ -11,6 +11,7 @@ mod events;
 mod exporter;
 mod exposition;
 mod family;
+mod few;
 mod flush;
 mod gzip;
 mod mongodb;
@@ -34,33 +35,44 @@ pub use view::{Show, UserPolicy, View};
 /// What an exposition consists of, in its order.
 #[derive(Clone, Copy)]
 enum Section {
-    /// Families whose series are few.
-    Families(&'static [&'static dyn Definition]),
+    /// Families whose series are few, and that show the ledger alone: while that is the same, so are
+    /// they.
+    OfLedger(&'static [&'static dyn Definition]),
+    /// Other families whose series are few.
+    Other(&'static [&'static dyn Definition]),
     /// The families of single chats.
     Chats,
 }
 
 const SECTIONS: [Section; 8] = [
-    Section::Families(plain::FAMILIES),
-    Section::Families(workflows::FAMILIES),
+    Section::Other(plain::FAMILIES),
+    Section::OfLedger(workflows::FAMILIES),
     Section::Chats,
-    Section::Families(events::FAMILIES),
-    Section::Families(exporter::FAMILIES),
-    Section::Families(flush::FAMILIES),
-    Section::Families(mongodb::FAMILIES),
-    Section::Families(process::FAMILIES),
+    Section::OfLedger(events::FAMILIES),
+    Section::Other(exporter::FAMILIES),
+    Section::Other(flush::FAMILIES),
+    Section::Other(mongodb::FAMILIES),
+    Section::Other(process::FAMILIES),
 ];
 
 /// All families, in the order in which they are shown.
 pub fn catalogue() -> impl Iterator<Item = &'static dyn Definition> {
     SECTIONS.into_iter().flat_map(|section| {
         let (few, of_chats) = match section {
-            Section::Families(families) => (families, None),
+            Section::OfLedger(families) | Section::Other(families) => (families, None),
             Section::Chats => (&[][..], Some(chats::FAMILIES)),
         };
         let of_chats = of_chats.into_iter().flatten();
         few.iter().copied().chain(of_chats.map(|family| *family as &dyn Definition))
     })
+}
+
+/// The upper bounds of a histogram's buckets; none of anything else.
+pub fn bounds(histogram: &str) -> &'static [f64] {
+    match catalogue().find(|family| family.name() == histogram).map(Definition::kind) {
+        Some(Type::Histogram(bounds)) => bounds,
+        _ => &[],
+    }
 }
 
 /// Writes everything there is to show, and says how many samples it is.

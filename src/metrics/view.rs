@@ -165,7 +165,8 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Looks at the ledger once, for all families.
     pub fn new(ledger: &'a Ledger, numbers: &'a Numbers, show: &'a Show, now: Instant) -> Self {
-        let mut view = Self::without_chats(Look::new(ledger, show, now), numbers, Process::read());
+        let look = Look::new(ledger, show, now);
+        let mut view = Self::without_chats(look, numbers, Process::read(), true);
         let look = &view.look;
         let pages = ledger.pages().map(|(_, page)| Draft::of_page(page, look, |_| true));
         view.chats = pages.chain([Draft::of_folded(&view.look)]).collect();
@@ -173,7 +174,13 @@ impl<'a> View<'a> {
     }
 
     /// Leaves out the families of single chats.
-    pub(super) fn without_chats(look: Look<'a>, numbers: &'a Numbers, process: Process) -> Self {
+    /// With `rows` or without those of the ledger's other families.
+    pub(super) fn without_chats(
+        look: Look<'a>,
+        numbers: &'a Numbers,
+        process: Process,
+        rows: bool,
+    ) -> Self {
         let mut view = Self {
             look,
             numbers,
@@ -183,9 +190,11 @@ impl<'a> View<'a> {
             breakdowns: Vec::new(),
             process,
         };
-        view.workflows = view.workflow_rows();
-        view.users = view.user_rows();
-        view.breakdowns = view.breakdown_rows();
+        if rows {
+            view.workflows = view.workflow_rows();
+            view.users = view.user_rows();
+            view.breakdowns = view.breakdown_rows();
+        }
         view
     }
 

@@ -178,25 +178,31 @@ pub(super) fn instant(text: &str) -> Option<Timestamp> {
         .map(|time| Timestamp(time.and_utc().timestamp_micros()))
 }
 
-/// A time as Python writes nearly all of them: `2026-01-18T01:58:06.123456+00:00`. In a fifth of the
-/// time that it takes to read any notation; what is not quite so is left to that.
+/// A time as nearly all write it: `2026-01-18T01:58:06.123456+00:00`, with fewer decimals or none, and
+/// `Z` as well. In a fifth of the time that it takes to read any notation; what is not quite so is left
+/// to that.
 fn usual_instant(text: &[u8]) -> Option<Timestamp> {
     let number = |range: std::ops::Range<usize>| {
         text.get(range)?.iter().try_fold(0_i64, |number, byte| {
             byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
         })
     };
-    let is_usual = text.len() == 32
-        && [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')]
-            .iter()
-            .all(|(at, byte)| text[*at] == *byte)
-        && text.ends_with(b"+00:00");
+    let rest = text.strip_suffix(b"+00:00").or_else(|| text.strip_suffix(b"Z"))?.get(19..)?;
+    let is_usual = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')]
+        .iter()
+        .all(|(at, byte)| text[*at] == *byte);
     if !is_usual {
         return None;
     }
+    let micros = match rest.split_first() {
+        None => 0,
+        Some((b'.', digits)) if (1..=6).contains(&digits.len()) => {
+            number(20..20 + digits.len())? * [100_000, 10_000, 1_000, 100, 10, 1][digits.len() - 1]
+        }
+        Some(_) => return None,
+    };
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let micros = number(20..26)?;
     let longest = match month {
         // The day that some years have is for those who know the calendar.
         2 => 28,
@@ -230,17 +236,19 @@ mod tests {
         fn the_usual_notation_is_read_as_any_other(
             year in 0..=9999_i32, month in 0..=13_u32, day in 0..=32_u32,
             hour in 0..=24_u32, minute in 0..=60_u32, second in 0..=61_u32,
-            micros in 0..1_000_000_u32,
+            fraction in "(\\.[0-9]{0,8})?", zone in "(Z|\\+00:00|\\+01:00|)",
         ) {
             let text = format!(
-                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00"
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
             );
             let slow = DateTime::parse_from_rfc3339(&text).ok();
             let slow = slow.map(|time| Timestamp(time.timestamp_micros()));
             if let Some(time) = usual_instant(text.as_bytes()) {
                 proptest::prop_assert_eq!(Some(time), slow);
             }
-            proptest::prop_assert_eq!(instant(&text), slow);
+            if slow.is_some() {
+                proptest::prop_assert_eq!(instant(&text), slow);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::alerting::{Daemon, Sinks, configuration, divided, rules, told, with};
+use crate::support::alerting::{Daemon, Sinks, configuration, rules, told};
 use crate::support::chat::{Chat, now};
 use crate::support::exporter::Launch;
 use crate::support::http;
@@ -83,9 +83,8 @@ fn misfortunes_reach_people_once_in_the_right_words_and_resolve() {
         let exporter = Launch::new(&dir.path().join("state")).runtime(&runtime.url()).start();
         exporter.wait_for("mozaiks_up", &[], 1.0);
 
-        let config = configuration(dir.path(), &sinks, &[]).replace(QUIET, "");
+        let config = configuration(dir.path(), &sinks, HURRY, &[]).replace(QUIET, "");
         // Reminders keep their time, or there would be some; but not the heartbeat.
-        let config = divided(&config, HURRY);
         let reminder =
             |line: &&str| line.contains("repeat_interval: ") && !line.ends_with(" 1000ms");
         let config: Vec<&str> = config.lines().filter(|line| !reminder(line)).collect();
@@ -214,7 +213,7 @@ fn worse_alerts_speak_for_lesser_ones_and_warnings_wait_for_the_day() {
     let dir = TempDir::new().unwrap();
     let sinks = Sinks::start();
     let all_week = [("quiet-days", "sunday:saturday")];
-    let config = divided(&configuration(dir.path(), &sinks, &all_week), HURRY);
+    let config = configuration(dir.path(), &sinks, HURRY, &all_week);
     let alertmanager = Daemon::alertmanager(dir.path(), &config);
     let alert = |name: &str, severity: &str, more: Value| {
         let mut labels = json!({"alertname": name, "severity": severity, "job": "mozaiksai"});
@@ -316,29 +315,4 @@ fn probes_tell_well_from_unwell_and_there_from_away() {
     runtime.heal();
     runtime.world().token = Some("another token".to_owned());
     assert_eq!(both(), (false, true), "who has no token still sees that it is there");
-}
-
-#[test]
-fn durations_are_divided_and_nothing_else() {
-    let rule = "\
-- expr: sum(rate(x{le=~\"5([.]0)?\",m=\"gpt-4h\"}[5m] offset 1h)) / max_over_time(y[1d:5m]) > 60
-  for: 15m
-  keep_firing_for: 1h
-  annotations: {summary: 'more than 60 in 5m'}";
-    let hurried = "\
-- expr: sum(rate(x{le=~\"5([.]0)?\",m=\"gpt-4h\"}[5000ms] offset 60000ms)) / \
-max_over_time(y[1440000ms:5000ms]) > 60
-  for: 15000ms
-  keep_firing_for: 60000ms
-  annotations: {summary: 'more than 60 in 5m'}";
-    assert_eq!(divided(rule, HURRY), hurried);
-}
-
-#[test]
-fn parameters_are_set_below_their_announcement() {
-    let text = "# parameter a: 5\n# parameter b: x\nexpr: y(5) x\nexpr: 5\n";
-    assert_eq!(
-        with(text, &[("a", "7"), ("c", "9")]),
-        "# parameter a: 5\n# parameter b: x\nexpr: y(7) x\nexpr: 5\n"
-    );
 }

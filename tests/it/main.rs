@@ -10,6 +10,7 @@ mod support;
 
 mod alerts;
 mod api;
+mod assets;
 mod backfill;
 mod births;
 mod client;

@@ -33,6 +33,9 @@ pub(crate) struct Setup {
     expected: [Vec<Source>; RUNTIMES],
 }
 
+/// What a poll told in one place, and what the ledger made of it.
+type Seat = (ChatSnapshot<'static>, Option<Mark>);
+
 /// What a history leaves on the disk of the exporter.
 #[derive(Debug, Clone)]
 struct Disk {
@@ -59,7 +62,7 @@ pub(crate) struct Play {
     /// What was wrong with what was hidden and what was shown.
     pub(crate) births: Result<(), String>,
     /// What polls last told of each runtime, place by place, if what is told again is passed over.
-    last: Option<[Vec<(ChatSnapshot<'static>, Option<Mark>)>; RUNTIMES]>,
+    last: Option<[Vec<Seat>; RUNTIMES]>,
     /// Chats that were passed over.
     pub(crate) passed_over: usize,
 }
@@ -307,7 +310,9 @@ impl Play {
         }
         let heard = hearing.end();
         let mut expected = Counters::default();
-        answer.chats.iter().for_each(|chat| expected.add(&chat.totals.or(&Counters::default())));
+        for chat in &answer.chats {
+            expected.add(&chat.totals.or(&Counters::default()));
+        }
         assert_eq!(heard.sum, expected);
         if !heard.distinct {
             last.clear();

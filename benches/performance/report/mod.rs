@@ -73,7 +73,11 @@ fn machine() -> String {
     });
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let gib = memory.unwrap_or_default() / 1024.0 / 1024.0;
-    format!("{}, {cores} cores, {gib:.0} GiB", model.unwrap_or("unknown CPU"))
+    // Where others work on the machine, waits are theirs as well.
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').nth(2).unwrap_or("unknown");
+    let model = model.unwrap_or("unknown CPU");
+    format!("{model}, {cores} cores, {gib:.0} GiB, mean load of the last 15 minutes {load}")
 }
 
 fn said(program: &str, args: &[&str]) -> String {

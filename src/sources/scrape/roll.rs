@@ -120,6 +120,7 @@ pub struct Roll<'a> {
 
 fields! {
     /// What the runtime states of all its chats.
+    #[expect(clippy::struct_field_names, reason = "they are the runtime's")]
     struct Sums {
         total_agent_turns,
         total_tool_calls,

@@ -20,19 +20,35 @@ pub(crate) const USER: &str = "alerts@example.com";
 const PASSWORD: &str = "a password";
 const TOKEN: &str = "a token";
 
+/// What `assets` writes with those parameters and every duration divided: the folder of the alerts.
+fn written(into: &Path, by: u64, parameters: &[(&str, &str)]) -> PathBuf {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mozaiks-exporter"));
+    command.arg("assets").arg("--output").arg(into).arg(format!("--time-scale={by}"));
+    command.args(parameters.iter().map(|(name, value)| format!("--set={name}={value}")));
+    let said = command.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    into.join("alerts")
+}
+
 /// Writes all files of rules with every duration divided, and parameters set.
 pub(crate) fn rules(into: &Path, by: u64, parameters: &[(&str, &str)]) {
-    for file in fs::read_dir(alerts()).unwrap().map(|entry| entry.unwrap().path()) {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        if name.ends_with(".rules.yml") {
-            let text = fs::read_to_string(&file).unwrap();
-            fs::write(into.join(name), divided(&with(&text, parameters), by)).unwrap();
+    let written = written(&into.join("assets"), by, parameters);
+    for file in fs::read_dir(written).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = file.file_name().unwrap();
+        if name.to_str().unwrap().ends_with(".rules.yml") {
+            fs::rename(&file, into.join(name)).unwrap();
         }
     }
 }
 
-/// The configuration of Alertmanager with its addresses led to the sinks, whose secrets lie in files.
-pub(crate) fn configuration(into: &Path, sinks: &Sinks, parameters: &[(&str, &str)]) -> String {
+/// The configuration of Alertmanager with its waits divided and its addresses led to the sinks, whose
+/// secrets lie in files.
+pub(crate) fn configuration(
+    into: &Path,
+    sinks: &Sinks,
+    by: u64,
+    parameters: &[(&str, &str)],
+) -> String {
     let secret = |name: &str, content: &str| {
         let file = into.join(name);
         fs::write(&file, content).unwrap();
@@ -50,80 +66,19 @@ pub(crate) fn configuration(into: &Path, sinks: &Sinks, parameters: &[(&str, &st
         ("watchdog-url", url("watchdog")),
         ("watchdog-token-file", secret("watchdog", TOKEN)),
     ];
-    let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let text = fs::read_to_string(alerts().join("alertmanager.yml")).unwrap();
-    let templates = alerts().join("templates/*.tmpl");
-    with(&with(&text, &given), parameters)
-        .replace("  - templates/*.tmpl", &format!("  - {}", templates.display()))
-}
-
-/// Sets parameters: the value below each of their announcements.
-pub(crate) fn with(text: &str, parameters: &[(&str, &str)]) -> String {
-    let mut open: Vec<(&str, &str)> = Vec::new();
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        if let Some((name, default)) =
-            line.trim().strip_prefix("# parameter ").and_then(|told| told.split_once(": "))
-        {
-            let value = parameters.iter().find(|(known, _)| *known == name);
-            open.extend(value.map(|(_, value)| (default, *value)));
-            lines.push(line.to_owned());
-        } else {
-            let set = open.drain(..).fold(line.to_owned(), |line, (default, value)| {
-                assert_eq!(line.matches(default).count(), 1, "{default} in {line}");
-                line.replace(default, value)
-            });
-            lines.push(set);
-        }
-    }
-    lines.join("\n") + "\n"
-}
-
-/// Divides every duration: in brackets, after `offset`, and behind the keys that take one.
-pub(crate) fn divided(text: &str, by: u64) -> String {
-    const BEFORE: [&str; 6] =
-        ["[", "offset ", " for: ", "keep_firing_for: ", "interval: ", "group_wait: "];
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let token = from.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap();
-        // The step of a subquery stands behind its range.
-        let step = out.rfind('[').is_some_and(|open| {
-            let inside = out.split_at(open + 1).1;
-            inside.ends_with(':') && !inside.contains(']')
-        });
-        match milliseconds(token).filter(|_| step || BEFORE.iter().any(|b| out.ends_with(b))) {
-            Some(duration) => out.push_str(&((duration / by).max(1).to_string() + "ms")),
-            None => out.push_str(token),
-        }
-        rest = from.split_at(token.len()).1;
-    }
-    out + rest
-}
-
-fn milliseconds(token: &str) -> Option<u64> {
-    let end = token.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = token.split_at(end);
-    let unit = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    Some(number.parse::<u64>().ok()? * unit)
+    let given = given.iter().map(|(name, value)| (*name, value.as_str()));
+    let all: Vec<_> = given.chain(parameters.iter().copied()).collect();
+    let folder = written(&into.join("assets"), by, &all);
+    let templates = format!("  - {}", folder.join("templates/*.tmpl").display());
+    fs::read_to_string(folder.join("alertmanager.yml"))
+        .unwrap()
+        .replace("  - templates/*.tmpl", &templates)
 }
 
 /// What Debian calls a program, or what it is called elsewhere.
 fn debian(name: &str, elsewhere: &str) -> String {
     let here = Path::new("/usr/bin").join(name).exists();
     if here { name.to_owned() } else { elsewhere.to_owned() }
-}
-
-fn alerts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts")
 }
 
 /// Prometheus or Alertmanager. It is killed when this is dropped.
@@ -150,11 +105,10 @@ impl Daemon {
     pub(crate) fn blackbox(dir: &Path, token: &str) -> Self {
         let file = dir.join("probe-token");
         fs::write(&file, token).unwrap();
-        let text = fs::read_to_string(alerts().join("blackbox.yml")).unwrap();
         let parameters = [("probe-token-file", file.to_str().unwrap())];
-        fs::write(dir.join("blackbox.yml"), with(&text, &parameters)).unwrap();
+        written(&dir.join("assets"), 1, &parameters);
         let program = debian("prometheus-blackbox-exporter", "blackbox_exporter");
-        Self::start(&program, dir, &["--config.file=blackbox.yml"])
+        Self::start(&program, dir, &["--config.file=assets/alerts/blackbox.yml"])
     }
 
     /// A Prometheus that scrapes an exporter twice a second and evaluates those rules. It learns of

@@ -1,0 +1,47 @@
+//! `check`: proves what the user wrote or set up, and says what to do about the rest.
+//!
+//! Each kind of check is a folder of its own that adds to a [`Report`]: `queries` holds rules and
+//! dashboards against the catalogue of metrics.
+
+mod queries;
+mod report;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use report::{Finding, Report, Weight};
+
+use crate::cli::CheckArgs;
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Nothing was named.
+    #[error("nothing to check: name files with --rules or --dashboard")]
+    Nothing,
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is larger than any that people write.
+    #[error("{} is larger than {limit} bytes", path.display())]
+    Large {
+        /// Which.
+        path: PathBuf,
+        /// The most that is read.
+        limit: u64,
+    },
+}
+
+/// Runs the checks that were asked for.
+pub fn run(args: &CheckArgs) -> Result<Report, CheckError> {
+    if args.rules.is_empty() && args.dashboard.is_empty() {
+        return Err(CheckError::Nothing);
+    }
+    queries::check(args)
+}

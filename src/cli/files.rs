@@ -1,0 +1,53 @@
+//! Flags of the commands that write and check files for Prometheus and Grafana.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Flags of `assets`.
+#[derive(Debug, Default, Args)]
+pub struct AssetsArgs {
+    /// Folder to write to; it is made if need be
+    #[arg(long, short, value_name = "DIR", required_unless_present = "list")]
+    pub output: Option<PathBuf>,
+    /// Set a parameter, by its name in the list; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Job of the exporters in Prometheus: short for --set job=NAME
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Data source of the dashboards by its uid in Grafana, if need be with its name
+    #[arg(long, value_name = "UID[/NAME]")]
+    pub datasource: Option<String>,
+    /// Divide every duration of rules and of Alertmanager's waits, for rehearsals: with 60 a minute
+    /// is a second
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub time_scale: Option<u32>,
+    /// Overwrite files that are there and differ
+    #[arg(long)]
+    pub force: bool,
+    /// Print the parameters and write nothing
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Default, Args)]
+pub struct CheckArgs {
+    /// Files of rules for Prometheus
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub rules: Vec<PathBuf>,
+    /// Dashboards of Grafana (JSON)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub dashboard: Vec<PathBuf>,
+    /// Beginning of the names of metrics that others serve; may be given several times
+    #[arg(long, value_name = "PREFIX")]
+    pub foreign: Vec<String>,
+    /// Label that Prometheus adds to all that it scrapes, beside job and instance; may be given
+    /// several times
+    #[arg(long, value_name = "NAME")]
+    pub label: Vec<String>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+}
