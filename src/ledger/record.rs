@@ -16,15 +16,15 @@ use crate::model::Instant;
 pub enum Kind {
     /// Births, tally and numbering; one row.
     Meta = 0,
-    /// A [`Runtime`].
+    /// A [`Runtime`](super::Runtime).
     Runtime = 1,
-    /// A [`Workflow`].
+    /// A [`Workflow`](super::Workflow).
     Workflow = 2,
-    /// A [`User`].
+    /// A [`User`](super::User).
     User = 3,
-    /// A [`Chat`].
+    /// A [`Chat`](super::Chat).
     Chat = 4,
-    /// A [`Breakdown`].
+    /// A [`Breakdown`](super::Breakdown).
     Breakdown = 5,
     /// Which chat a session of AG2's log belongs to.
     Session = 6,
