@@ -23,6 +23,8 @@ mod owed;
 mod pages;
 #[path = "ledger/play.rs"]
 mod play;
+#[path = "ledger/polls.rs"]
+mod polls;
 #[path = "ledger/receive.rs"]
 mod receive;
 #[path = "ledger/scrapers.rs"]
