@@ -15,6 +15,8 @@ mod crowd;
 mod events;
 #[path = "ledger/examples.rs"]
 mod examples;
+#[path = "ledger/old.rs"]
+mod old;
 #[path = "ledger/oracle.rs"]
 mod oracle;
 #[path = "ledger/owed.rs"]

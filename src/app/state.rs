@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::{StartError, chain};
-use crate::ledger::{Ledger, Settings};
+use crate::ledger::{Ledger, Restorer, Settings};
 use crate::logging::timed;
 use crate::model::Instant;
 use crate::store::{DirError, StoreFile};
@@ -28,21 +28,20 @@ pub(super) fn open_state(
         return Ok((in_memory(), None));
     };
     let _timed = timed("opening the state", SLOW_OPENING);
-    let mut opened = match StoreFile::open(dir, now.wall) {
+    let mut restorer = Restorer::new(settings.clone(), now);
+    let mut take = |kind, id, body: &str| restorer.take(kind, id, body).map_err(|e| chain(&e));
+    let mut opened = match StoreFile::open(dir, now.wall, &mut take) {
         Ok(opened) => opened,
         Err(error @ (DirError::Unwritable { .. } | DirError::Database { .. })) => {
             let error = chain(&error);
-            let entries = StoreFile::peek(dir);
-            let rows = entries.len();
-            warn!(%error, rows, "counting in memory from what could be read; give a --state-dir");
-            let ledger = Ledger::restore(settings.clone(), entries, now);
-            return Ok((ledger.unwrap_or_else(|_| in_memory()), None));
+            return Ok((peek(dir, settings, &error, now).unwrap_or_else(in_memory), None));
         }
         Err(error) => return Err(error.into()),
     };
-    let rows = opened.entries.len();
-    let ledger = match Ledger::restore(settings.clone(), std::mem::take(&mut opened.entries), now) {
-        Ok(ledger) => ledger,
+    let rows = opened.rows;
+    let restored = if opened.damage.is_none() { Some(restorer.finish()) } else { None };
+    let ledger = match restored.transpose() {
+        Ok(ledger) => ledger.unwrap_or_else(in_memory),
         Err(error) => {
             opened = opened.file.start_over(chain(&error), now.wall)?;
             in_memory()
@@ -55,4 +54,16 @@ pub(super) fn open_state(
     }
     info!(dir = %dir.display(), rows, "state opened");
     Ok((ledger, Some(opened.file)))
+}
+
+/// The ledger of a state that cannot be written to.
+fn peek(dir: &Path, settings: &Settings, error: &str, now: Instant) -> Option<Ledger> {
+    let mut restorer = Restorer::new(settings.clone(), now);
+    let mut rows = 0_usize;
+    let is_whole = StoreFile::peek(dir, &mut |kind, id, body| {
+        rows += 1;
+        restorer.take(kind, id, body).map_err(|error| chain(&error))
+    });
+    warn!(%error, rows, "counting in memory from what could be read; give a --state-dir");
+    if is_whole { restorer.finish().ok() } else { None }
 }

@@ -97,7 +97,10 @@ mod tests {
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
                 if path.is_dir() && name != "alerts/tests" {
                     open.push(path);
-                } else if path.is_file() && !name.contains("/.") && !name.ends_with(".tsv") {
+                } else if path.is_file()
+                    && !name.contains("/.")
+                    && path.extension().is_none_or(|extension| extension != "tsv")
+                {
                     there.push(name);
                 }
             }

@@ -3,6 +3,8 @@
 //! A line `# parameter NAME: DEFAULT` stands above each line that holds the default. The table in
 //! `alerts/README.md` says in which unit a value is, and so of what kind.
 
+use std::path::Path;
+
 use super::AssetsError;
 use super::files::{FILES, text};
 use super::value::Kind;
@@ -53,7 +55,8 @@ pub fn parameters() -> Vec<Parameter> {
 
 /// Whether parameters are looked for in a file.
 fn is_marked(path: &str) -> bool {
-    path.starts_with("alerts/") && path.ends_with(".yml")
+    let is_yaml = Path::new(path).extension().is_some_and(|extension| extension == "yml");
+    is_yaml && path.starts_with("alerts/")
 }
 
 fn row(line: &'static str) -> Option<Parameter> {

@@ -9,7 +9,7 @@ use super::breakdown::{Addition, Dimension, Names, is_nothing};
 use super::chat::{Chat, Phase, Told as Stage, Turned};
 use super::histogram::{CALL_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 use super::waiting::Told;
-use super::{Ledger, LifeKey, intern};
+use super::{Ledger, LifeKey};
 use crate::model::{
     Count, Counters, Event, Instant, Level, RuntimeId, Source, Timestamp, UNKNOWN, Usage, What,
     Witness,
@@ -29,7 +29,7 @@ impl Ledger {
     pub(super) fn add(&mut self, no: u64, told: &Told, now: Instant) {
         let Told { source, event } = told;
         let Some(chat) = self.chats.get_mut(no) else { return };
-        let (id, workflow) = (chat.runtime, chat.workflow);
+        let (id, workflow) = (chat.runtime, chat.workflow_row);
         let Some(runtime) = self.runtimes.get(id.0 as usize) else { return };
         if *source == Source::Receive && !std::mem::replace(&mut chat.pushed, true) {
             self.dirty.chats.insert(no);
@@ -39,7 +39,7 @@ impl Ledger {
             return;
         }
         let failed = matches!(event.what, What::Failed | What::Aborted);
-        if failed && (chat.is_live() || chat.book.lives().is_empty()) {
+        if failed && (chat.is_live() || chat.book.is_unborn()) {
             chat.failing = true;
             self.dirty.chats.insert(no);
         }
@@ -54,15 +54,15 @@ impl Ledger {
         }
         chat.last_update = chat.last_update.max(then.wall);
         chat.moved = chat.moved.max(then.mono);
-        let chat_id = chat.id.clone();
+        let chat_id = Arc::from(chat.chat_id());
         self.dirty.chats.insert(no);
         self.credit(no, &published, true, Turned::default(), now);
-        let Some(row) = self.workflows.rows().get(workflow) else { return };
+        let Some(row) = self.workflows.rows().get(workflow as usize) else { return };
         let place = [row.app_id.clone(), row.workflow_name.clone()];
         let turns = published.get(Count::Turns);
         self.break_down(id, &place, told, Some((chat_id, turns)), now);
         if let What::Turn { seconds: None, .. } = event.what
-            && let Some(row) = self.workflows.row_mut(workflow)
+            && let Some(row) = self.workflows.row_mut(workflow as usize)
         {
             row.turns_unobserved = row.turns_unobserved.saturating_add(turns);
         }
@@ -72,7 +72,7 @@ impl Ledger {
     pub(super) fn book_nobodys(&mut self, runtime: RuntimeId, told: &Told, now: Instant) {
         let Event { app_id, workflow_name, .. } = &told.event;
         let place = [app_id, workflow_name]
-            .map(|name| intern(&mut self.names, name.as_deref().unwrap_or(UNKNOWN)));
+            .map(|name| self.names.intern(name.as_deref().unwrap_or(UNKNOWN)));
         self.break_down(runtime, &place, told, None, now);
     }
 
@@ -170,7 +170,7 @@ impl Ledger {
         if let Some(row) = self.breakdowns.find(runtime, dimension, names) {
             return row;
         }
-        let names: Names = names.iter().map(|name| intern(&mut self.names, name)).collect();
+        let names: Names = names.iter().map(|name| self.names.intern(name)).collect();
         let silent = !self.runtimes[runtime.0 as usize].is_met();
         let births = &mut self.births;
         let birth = || if silent { 0 } else { births.born(now) };
@@ -189,10 +189,10 @@ impl Ledger {
             return;
         }
         let then = moment(event.at, now);
-        let was_live = chat.is_live() && !chat.book.lives().is_empty();
+        let was_live = chat.is_live() && !chat.book.is_unborn();
         let (phase, closed) = (chat.phase, chat.closed);
         let key = LifeKey { source: *source, runtime: chat.runtime, started_at: then.wall };
-        let outranks = |life: &Life| rank(life.key.source) <= rank(*source);
+        let outranks = |life: Life| rank(life.key.source) <= rank(*source);
         let speaks = chat.book.latest().is_none_or(outranks);
         let is_start = matches!(event.what, What::Started);
         let is_end = matches!(event.what, What::Ended | What::Aborted);
@@ -203,8 +203,8 @@ impl Ledger {
             let begun = chat.book.begin(key, is_pushed && is_start);
             let new_life = begun != Begun::Before;
             let previous_end = chat.book.latest().and_then(|life| life.ended_at);
-            if let (true, Some(life)) = (is_end, chat.book.latest_mut()) {
-                life.ended_at = Some(then.wall);
+            if let (true, Some(life)) = (is_end, chat.book.latest()) {
+                chat.book.note_end(&life.key, Some(then.wall), life.end_counted);
             }
             let moved = !new_life && !is_end && goes_on(chat, then.wall);
             if new_life || chat.last_update < then.wall {

@@ -1,15 +1,13 @@
 //! What a snapshot does to the ledger: from there to booked growth.
 
-use std::sync::Arc;
-
 use super::book::Standing;
 use super::chat::{Chat, Phase, Told, Turned};
 use super::hear::{life_key, named};
 use super::histogram::{SESSION_BOUNDS, TURN_BOUNDS};
-use super::owed::Stored;
 use super::runtimes::Newcomers;
 use super::totals::Spending;
-use super::{Book, Identity, Ledger, intern};
+use super::word::OptMicros;
+use super::{Book, Identity, Ledger};
 use crate::model::{Answer, ChatSnapshot, Count, Counters, Instant, RuntimeId, Source, Timestamp};
 
 impl Ledger {
@@ -51,34 +49,32 @@ impl Ledger {
             self.dirty.meta = true;
         }
 
-        let first_life = chat.book.lives().is_empty();
+        let first_life = chat.book.is_unborn();
         let told_before = chat.told_before(&key);
         let booked = self.drifts.record(&mut chat.book, key, &snapshot.totals, standing);
+        let aligned = booked.new_life && standing == Standing::Prior;
+        let mut tally = |is_so: bool, count: &mut u64| {
+            *count += u64::from(is_so);
+            self.dirty.meta |= is_so;
+        };
+        tally(booked.too_old, &mut self.tally.ancient_lives);
+        tally(aligned, &mut self.tally.aligned);
         if booked.regressed {
-            *self.tally.regressions.entry(answer.source).or_default() += 1;
-            self.dirty.meta = true;
+            tally(true, self.tally.regressions.entry(answer.source).or_default());
         }
         if booked.too_old {
-            self.tally.ancient_lives += 1;
-            self.dirty.meta = true;
             return no;
-        }
-        let aligned = booked.new_life && standing == Standing::Prior;
-        if aligned {
-            self.tally.aligned += 1;
-            self.dirty.meta = true;
         }
         let told_before = told_before && booked.new_life;
         let begun = booked.new_life && !told_before;
         let mut told = Told { begun, moved: false, previous_end: None };
         let mut life_changed = booked.new_life || booked.learnt;
-        if let Some(life) = chat.book.life_mut(&key) {
+        if let Some(life) = chat.book.life(&key) {
             told.previous_end = life.ended_at;
             // An end that lay before our time is not news.
-            life.end_counted |= told_before || aligned && snapshot.ended_at.is_some();
-            life_changed |= life.ended_at != snapshot.ended_at || life.process != answer.process;
-            life.ended_at = snapshot.ended_at;
-            life.process = answer.process;
+            let counted = life.end_counted || told_before || aligned && snapshot.ended_at.is_some();
+            life_changed |= life.ended_at != snapshot.ended_at;
+            chat.book.note_end(&key, snapshot.ended_at, counted);
         }
         let moved = !booked.life.is_zero();
         told.moved = moved && !booked.new_life;
@@ -104,7 +100,7 @@ impl Ledger {
             self.dirty.chats.insert(no);
         }
         let turned = Turned { started: turned.started && !aligned, ..turned };
-        let workflow = chat.workflow;
+        let workflow = chat.workflow_row;
         if revived {
             self.revive(no, &booked.published);
         }
@@ -119,14 +115,16 @@ impl Ledger {
 
     /// Takes the duration of turns that nobody told of before. Of several between two looks, only
     /// the last one's is told.
-    fn time_turns(&mut self, workflow: usize, turns: u64, last_turn_seconds: Option<f64>) {
-        let Some(row) = self.workflows.row_mut(workflow).filter(|_| turns > 0) else { return };
+    fn time_turns(&mut self, workflow: u32, turns: u64, last_turn_seconds: Option<f64>) {
+        let Some(row) = self.workflows.row_mut(workflow as usize).filter(|_| turns > 0) else {
+            return;
+        };
         if let Some(seconds) = last_turn_seconds {
             row.turns.observe(TURN_BOUNDS, seconds);
         }
         let observed = u64::from(last_turn_seconds.is_some());
         row.turns_unobserved = row.turns_unobserved.saturating_add(turns - observed);
-        self.dirty.workflows.insert(workflow);
+        self.dirty.workflows.insert(workflow as usize);
     }
 
     /// The number of a chat, and whether it was given now because the chat is new.
@@ -138,30 +136,31 @@ impl Ledger {
         now: Instant,
     ) -> (u64, bool) {
         let index = runtime.0 as usize;
-        if let Some(no) = self.runtimes[index].chats.get(identity.chat_id) {
-            return (*no, false);
+        if let Some(no) = self.runtimes[index].chats.get(identity.chat_id, &self.chats) {
+            return (no, false);
         }
         // A baseline is shown at once: there is no first increment to be seen.
         let silent = !self.runtimes[index].is_met();
         let births = &mut self.births;
         let mut birth = || if silent { 0 } else { births.born(now) };
-        let app_id = intern(&mut self.names, identity.app_id);
-        let workflow_name = intern(&mut self.names, identity.workflow_name);
-        let user_id = intern(&mut self.names, identity.user_id);
-        let workflow = self.workflows.find_or_add(
+        let app = self.names.name(identity.app_id);
+        let workflow_name = self.names.name(identity.workflow_name);
+        let user = self.names.name(identity.user_id);
+        let workflow_row = self.workflows.find_or_add(
             runtime,
-            &app_id,
-            &workflow_name,
+            app.text(),
+            workflow_name.text(),
             self.settings.max_workflows,
             &mut birth,
         );
-        let user =
-            self.users.find_or_add(runtime, &app_id, &user_id, self.settings.max_users, &mut birth);
-        if self.workflows.rows()[workflow].workflow_name != workflow_name {
+        let max_users = self.settings.max_users;
+        let user_row =
+            self.users.find_or_add(runtime, app.text(), user.text(), max_users, &mut birth);
+        if *self.workflows.rows()[workflow_row].workflow_name != *workflow_name {
             self.tally.folded_workflows += 1;
         }
-        let row = &self.users.rows()[user];
-        if !row.shown || row.user_id != user_id {
+        let row = &self.users.rows()[user_row];
+        if !row.shown || *row.user_id != *user {
             self.tally.folded_users += 1;
         }
         let birth = birth();
@@ -169,25 +168,23 @@ impl Ledger {
         let no = self.next_chat;
         self.next_chat += 1;
         self.shown += usize::from(!folded);
-        let chat_id: Arc<str> = identity.chat_id.into();
-        self.runtimes[index].chats.insert(Arc::clone(&chat_id), no);
         self.runtimes[index].sums.chats += 1;
-        self.dirty.workflows.insert(workflow);
-        self.dirty.users.insert(user);
+        self.dirty.workflows.insert(workflow_row);
+        self.dirty.users.insert(user_row);
         self.dirty.meta = true;
         let known_before = standing == Standing::Prior && !silent;
         self.chats.insert(
             no,
             Chat {
                 runtime,
-                id: chat_id,
-                app_id,
+                id: identity.chat_id.into(),
+                app,
                 workflow_name,
-                user_id,
+                user,
                 book: Book::default(),
                 phase: Phase::Ended,
                 last_update: Timestamp::default(),
-                closed_at: None,
+                closed_at: OptMicros::NONE,
                 last_turn_seconds: None,
                 // What began before our time has no first increment either.
                 birth: if known_before { 0 } else { birth },
@@ -195,21 +192,20 @@ impl Ledger {
                 evicted: false,
                 failing: false,
                 pushed: false,
-                stored: Stored::default(),
-                ticket: 0,
-                revision: 0,
+                slip: None,
                 listed: false,
                 listed_life: Timestamp::default(),
-                workflow,
-                user,
-                absent_since: None,
+                workflow_row: row_number(workflow_row),
+                user_row: row_number(user_row),
+                absent_since: OptMicros::NONE,
                 told: now.mono,
                 moved: now.mono,
                 closed: now.mono,
-                ended_key: None,
+                ended_key: OptMicros::NONE,
                 answer: 0,
             },
         );
+        self.runtimes[index].chats.insert(no, identity.chat_id, &self.chats);
         self.dirty.chats.insert(no);
         (no, true)
     }
@@ -234,19 +230,20 @@ impl Ledger {
             return;
         };
         let live = chat.is_live();
-        let ended_key = (!live && !chat.evicted).then_some((chat.closed.0, no));
-        if chat.ended_key != ended_key {
-            if let Some(old) = std::mem::replace(&mut chat.ended_key, ended_key) {
-                self.ended.remove(&old);
+        let has_ended = !live && !chat.evicted;
+        let key = if has_ended { chat.closed.into() } else { OptMicros::NONE };
+        if chat.ended_key != key {
+            if let Some(old) = std::mem::replace(&mut chat.ended_key, key).mono() {
+                self.ended.remove(&(old.0, no));
             }
-            self.ended.extend(ended_key);
+            self.ended.extend(key.mono().map(|closed| (closed.0, no)));
         }
         if live == was_live {
             return;
         }
         let sums = &mut self.runtimes[chat.runtime.0 as usize].sums;
         sums.live = sums.live.saturating_add_signed(if live { 1 } else { -1 });
-        if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
+        if let Some(workflow) = self.workflows.row_mut(chat.workflow_row as usize) {
             workflow.active = workflow.active.saturating_add_signed(if live { 1 } else { -1 });
         }
         self.chats.set_live(no, live);
@@ -275,7 +272,7 @@ impl Ledger {
         let silent = !runtime.is_met();
         let births = &mut self.births;
         let mut birth = || if silent { 0 } else { births.born(now) };
-        if let Some(workflow) = self.workflows.row_mut(chat.workflow) {
+        if let Some(workflow) = self.workflows.row_mut(chat.workflow_row as usize) {
             workflow.totals.add(gained);
             workflow.starts += u64::from(turned.started);
             if priced && gained.tokens() > 0 && gained.cost.is_zero() {
@@ -287,13 +284,13 @@ impl Ledger {
             if let Some(seconds) = turned.session_seconds {
                 workflow.sessions.observe(SESSION_BOUNDS, seconds);
             }
-            self.dirty.workflows.insert(chat.workflow);
+            self.dirty.workflows.insert(chat.workflow_row as usize);
         }
         let chats = u64::from(turned.started);
         let spent = Spending { chats, tokens: gained.tokens(), cost: gained.cost };
         if spent != Spending::default() {
-            let other = self.users.spend(chat.user, &spent, &mut birth);
-            self.dirty.users.extend([Some(chat.user), other].into_iter().flatten());
+            let other = self.users.spend(chat.user_row as usize, &spent, &mut birth);
+            self.dirty.users.extend([Some(chat.user_row as usize), other].into_iter().flatten());
         }
         if chat.folded && !gained.is_zero() {
             let runtime = &mut self.runtimes[chat.runtime.0 as usize];
@@ -305,4 +302,9 @@ impl Ledger {
         }
         self.dirty.meta = true;
     }
+}
+
+/// The number of a row of one of the bounded tables.
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX)
 }

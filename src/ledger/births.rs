@@ -176,6 +176,9 @@ impl Births {
             }
             self.pending.pop_front();
         }
+        if self.pending.len() < self.pending.capacity() / 4 {
+            self.pending.shrink_to(self.pending.len() * 2);
+        }
         self.revealed != before
     }
 

@@ -7,16 +7,14 @@
 //! the highest account, and because accounts only grow, so does it: a witness that lags, is blind
 //! or says the same as another changes nothing.
 
+//!
+//! Nearly all chats have one witness and one life, all of whose numbers are the same: such a book is
+//! kept in 88 bytes, and only one in which witnesses or lives differ has [`Accounts`] beside it.
+
+use super::accounts::Accounts;
+use super::plain::Plain;
+use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp, Witness};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
-
-use crate::model::{Count, Counters, RuntimeId, Source, Stated, Timestamp, Usd, Witness};
-
-/// Lives kept per chat. Beyond it the oldest are merged into a floor, and whatever began at or
-/// before the floor is booked no more: late news of an ancient life is refused, never doubled.
-const MAX_LIVES: usize = 64;
-/// Stands for the money beside the bits of the counts.
-const COST_BIT: u8 = 1 << Count::LEN;
 
 /// What one witness saw of a chat between two starts of a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,54 +28,27 @@ pub struct LifeKey {
 }
 
 /// One life of a chat, as one witness tells it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Life {
     /// Which life.
     pub key: LifeKey,
     /// The highest value seen of each counter.
     pub marks: Counters,
     /// Its end as last stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// The process that told it last.
-    pub process: Option<Timestamp>,
     /// Whether its end was counted; an end counts once, even if the life moves on after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub end_counted: bool,
     /// It began before the witness was heard: what a counter holds when it is first stated is not
     /// news. These were not stated yet, one bit each; the last is that of the money.
     #[serde(default, skip_serializing_if = "is_none")]
-    unstated: u8,
+    pub(super) unstated: u8,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_none(bits: &u8) -> bool {
     *bits == 0
-}
-
-impl Life {
-    /// Raises the marks to what is stated, and returns the growth that is news.
-    fn raise_to(&mut self, stated: &Stated) -> Counters {
-        let mut growth = self.marks.raise_to(&stated.or(&self.marks));
-        if self.unstated != 0 {
-            let still = self.unstated & unstated(stated);
-            for (bit, count) in growth.counts.iter_mut().enumerate() {
-                if self.unstated & !still & (1 << bit) != 0 {
-                    *count = 0;
-                }
-            }
-            if self.unstated & !still & COST_BIT != 0 {
-                growth.cost = Usd::ZERO;
-            }
-            self.unstated = still;
-        }
-        growth
-    }
-}
-
-/// What is not stated, as in [`Life::unstated`].
-fn unstated(stated: &Stated) -> u8 {
-    let bits = (0..).zip(stated.counts).filter(|(_, count)| count.is_none());
-    let cost = if stated.cost.is_none() { COST_BIT } else { 0 };
-    bits.fold(cost, |bits, (bit, _): (u8, _)| bits | 1 << bit)
 }
 
 /// How a life that is seen for the first time counts.
@@ -118,14 +89,24 @@ pub(super) enum Begun {
     Anew,
 }
 
+/// How the accounts and lives of a book are kept.
+#[derive(Debug, Clone)]
+pub(super) enum Detail {
+    Plain(Plain),
+    Full(Box<Accounts>),
+}
+
 /// All accounts of one chat.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Book {
     published: Counters,
-    accounts: SmallVec<[(Witness, Counters); 1]>,
-    lives: SmallVec<[Life; 1]>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    floor: Option<Timestamp>,
+    detail: Detail,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self { published: Counters::default(), detail: Detail::Plain(Plain::NOTHING) }
+    }
 }
 
 impl Book {
@@ -136,33 +117,58 @@ impl Book {
 
     /// Each witness's own account.
     pub fn accounts(&self) -> impl Iterator<Item = (Witness, &Counters)> {
-        self.accounts.iter().map(|(witness, counters)| (*witness, counters))
+        let (one, more) = match &self.detail {
+            Detail::Plain(plain) => (plain.witness, [].as_slice()),
+            Detail::Full(full) => (None, full.by_witness.as_slice()),
+        };
+        let more = more.iter().map(|(witness, counters)| (*witness, counters));
+        one.map(|witness| (witness, &self.published)).into_iter().chain(more)
     }
 
     /// The lives, in the order in which they were first seen.
-    pub fn lives(&self) -> &[Life] {
-        &self.lives
+    pub fn lives(&self) -> impl Iterator<Item = Life> {
+        let (one, more) = match &self.detail {
+            Detail::Plain(plain) => (plain.life(&self.published), [].as_slice()),
+            Detail::Full(full) => (None, full.lives.as_slice()),
+        };
+        one.into_iter().chain(more.iter().copied())
     }
 
-    /// Whether this life is known.
-    pub fn knows(&self, key: &LifeKey) -> bool {
-        self.lives.iter().any(|life| life.key == *key)
+    /// Whether nothing was told of any life.
+    pub fn is_unborn(&self) -> bool {
+        match &self.detail {
+            Detail::Plain(plain) => plain.source.is_none(),
+            Detail::Full(full) => full.lives.is_empty(),
+        }
+    }
+
+    /// The life of that key.
+    pub fn life(&self, key: &LifeKey) -> Option<Life> {
+        self.lives().find(|life| life.key == *key)
     }
 
     /// The life that speaks for the chat's state: of the witness that knows best whether chats
     /// live, the one that began last.
-    pub fn latest(&self) -> Option<&Life> {
-        self.lives.iter().max_by_key(|life| authority(life))
+    pub fn latest(&self) -> Option<Life> {
+        match &self.detail {
+            Detail::Plain(plain) => plain.life(&self.published),
+            Detail::Full(full) => full.lives.iter().max_by_key(|life| authority(life)).copied(),
+        }
     }
 
-    /// As [`Book::latest`].
-    pub fn latest_mut(&mut self) -> Option<&mut Life> {
-        self.lives.iter_mut().max_by_key(|life| authority(life))
-    }
-
-    /// The life of that key.
-    pub fn life_mut(&mut self, key: &LifeKey) -> Option<&mut Life> {
-        self.lives.iter_mut().find(|life| life.key == *key)
+    /// Notes of a known life when it ended, and whether that was counted.
+    pub(super) fn note_end(&mut self, key: &LifeKey, ended_at: Option<Timestamp>, counted: bool) {
+        match &mut self.detail {
+            Detail::Plain(plain) if plain.key() == Some(*key) => {
+                (plain.ended_at, plain.end_counted) = (ended_at.into(), counted);
+            }
+            Detail::Plain(_) => {}
+            Detail::Full(full) => {
+                if let Some(life) = full.lives.iter_mut().find(|life| life.key == *key) {
+                    (life.ended_at, life.end_counted) = (ended_at, counted);
+                }
+            }
+        }
     }
 
     /// Books what a witness says of one life. `standing` is asked only of a life not yet known.
@@ -172,108 +178,110 @@ impl Book {
         stated: &Stated,
         standing: impl FnOnce() -> Standing,
     ) -> Booked {
-        let mut booked = Booked::default();
-        let witness = key.source.witnesses()[0];
-        let growth = if let Some(life) = self.life_mut(&key) {
-            booked.regressed = is_below(stated, &life.marks);
-            let before = life.unstated;
-            let growth = life.raise_to(stated);
-            booked.learnt = life.unstated != before;
-            growth
-        } else {
-            if self.floor.is_some_and(|floor| key.started_at <= floor) {
-                booked.too_old = true;
-                return booked;
-            }
-            booked.new_life = true;
-            let marks = stated.or(&Counters::default());
-            let standing = standing();
-            self.admit(Life {
-                key,
-                marks,
-                ended_at: None,
-                process: None,
-                end_counted: false,
-                unstated: if standing == Standing::Prior { unstated(stated) } else { 0 },
-            });
-            match standing {
-                Standing::Whole => marks,
-                Standing::Prior => {
-                    // Aligned: its account opens at what is published.
-                    self.account(witness, self.published);
-                    Counters::default()
-                }
-            }
-        };
-        booked.life = growth;
-        booked.published = self.add(witness, &growth);
-        booked
+        if let Detail::Plain(plain) = &self.detail
+            && plain.marked
+            && plain.key() == Some(key)
+            && plain.witness == Some(key.source.witnesses()[0])
+        {
+            let regressed = is_below(stated, &self.published);
+            let growth = self.published.raise_to(&stated.or(&self.published));
+            return Booked { published: growth, life: growth, regressed, ..Booked::default() };
+        }
+        if !matches!(&self.detail, Detail::Plain(Plain { source: None, witness: None, .. })) {
+            return self.in_full(|full, published| full.record(published, key, stated, standing));
+        }
+        let standing = standing();
+        if standing == Standing::Prior {
+            return self
+                .in_full(|full, published| full.record(published, key, stated, || standing));
+        }
+        let LifeKey { source, runtime, started_at } = key;
+        let witness = Some(source.witnesses()[0]);
+        let source = Some(source);
+        let plain = Plain { started_at, runtime, source, witness, marked: true, ..Plain::NOTHING };
+        *self = Self::from_plain(stated.or(&Counters::default()), plain);
+        let (published, life) = (self.published, self.published);
+        Booked { published, life, new_life: true, ..Booked::default() }
     }
 
     /// Books what a witness says was added. Returns by how much the published values rose.
     pub fn add(&mut self, witness: Witness, growth: &Counters) -> Counters {
-        let account = self.account(witness, Counters::default());
-        account.add(growth);
-        let account = *account;
-        self.published.raise_to(&account)
+        if let Detail::Plain(plain) = &mut self.detail
+            && plain.witness.is_none_or(|known| known == witness)
+            && !(plain.source.is_some() && plain.marked)
+        {
+            plain.witness = Some(witness);
+            let mut account = self.published;
+            account.add(growth);
+            return self.published.raise_to(&account);
+        }
+        self.in_full(|full, published| full.add(published, witness, growth))
     }
 
     /// Opens the account of a witness that is first heard now at what is published, so that only
     /// what it tells from here on counts. One that is open stays as it is.
     pub fn open_account(&mut self, witness: Witness) {
-        self.account(witness, self.published);
-    }
-
-    /// The account of a witness, opened with `opening` where it has none.
-    fn account(&mut self, witness: Witness, opening: Counters) -> &mut Counters {
-        let index = self.accounts.iter().position(|(w, _)| *w == witness).unwrap_or_else(|| {
-            self.accounts.push((witness, opening));
-            self.accounts.len() - 1
-        });
-        &mut self.accounts[index].1
+        if let Detail::Plain(plain) = &mut self.detail
+            && plain.witness.is_none_or(|known| known == witness)
+        {
+            plain.witness = Some(witness);
+            return;
+        }
+        self.in_full(|full, published| full.open_account(published, witness));
     }
 
     /// Opens a life of which only its beginning is told, not its counters. A source that tells of
     /// what happens has one life of each chat, and another one when it says that the chat starts
     /// `anew` after its end.
     pub(super) fn begin(&mut self, key: LifeKey, anew: bool) -> Begun {
-        let last = self.lives.iter().filter(|life| life.key.source == key.source);
-        let last = last.max_by_key(|life| life.key.started_at);
-        let begun = match last {
-            None => Begun::First,
-            Some(life) if anew && life.ended_at.is_some_and(|end| end < key.started_at) => {
-                Begun::Anew
-            }
-            Some(_) => return Begun::Before,
-        };
-        self.admit(Life {
-            key,
-            marks: Counters::default(),
-            ended_at: None,
-            process: None,
-            end_counted: false,
-            unstated: 0,
-        });
-        begun
+        if let Detail::Plain(plain) = &mut self.detail
+            && plain.source.is_none()
+        {
+            let LifeKey { source, runtime, started_at } = key;
+            let witness = plain.witness;
+            *plain = Plain { source: Some(source), runtime, started_at, witness, ..Plain::NOTHING };
+            return Begun::First;
+        }
+        self.in_full(|full, _| full.begin(key, anew))
     }
 
-    fn admit(&mut self, life: Life) {
-        if self.lives.len() >= MAX_LIVES {
-            let oldest = self
-                .lives
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, life)| life.key.started_at)
-                .map_or(0, |(index, _)| index);
-            let gone = self.lives.remove(oldest);
-            self.floor = self.floor.max(Some(gone.key.started_at));
-        }
-        self.lives.push(life);
+    /// Lets something be done to the accounts in full, and keeps them as they are kept best.
+    fn in_full<T>(&mut self, change: impl FnOnce(&mut Accounts, &mut Counters) -> T) -> T {
+        let mut full = match std::mem::replace(&mut self.detail, Detail::Plain(Plain::NOTHING)) {
+            Detail::Full(full) => full,
+            Detail::Plain(plain) => Box::new(Accounts {
+                by_witness: plain
+                    .witness
+                    .map(|witness| (witness, self.published))
+                    .into_iter()
+                    .collect(),
+                lives: plain.life(&self.published).into_iter().collect(),
+                floor: None,
+            }),
+        };
+        let outcome = change(&mut full, &mut self.published);
+        *self = Self::from_parts(self.published, full);
+        outcome
+    }
+
+    /// Makes a book of what is published and the accounts that it is the highest of.
+    pub(super) fn from_parts(published: Counters, full: Box<Accounts>) -> Self {
+        let plain = full.as_plain(&published);
+        Self { published, detail: plain.map_or(Detail::Full(full), Detail::Plain) }
+    }
+
+    /// Makes a book of what is published, where all numbers are the same.
+    pub(super) fn from_plain(published: Counters, plain: Plain) -> Self {
+        Self { published, detail: Detail::Plain(plain) }
+    }
+
+    pub(super) fn detail(&self) -> &Detail {
+        &self.detail
     }
 }
 
 /// Orders lives by how well they speak for their chat.
-fn authority(life: &Life) -> (u8, Timestamp) {
+pub(super) fn authority(life: &Life) -> (u8, Timestamp) {
     (rank(life.key.source), life.key.started_at)
 }
 
@@ -291,7 +299,7 @@ pub(super) fn rank(source: Source) -> u8 {
 }
 
 /// Whether a stated counter is below its mark.
-fn is_below(stated: &Stated, marks: &Counters) -> bool {
+pub(super) fn is_below(stated: &Stated, marks: &Counters) -> bool {
     Count::ALL
         .iter()
         .any(|count| stated.counts[*count as usize].is_some_and(|value| value < marks.get(*count)))
@@ -300,6 +308,7 @@ fn is_below(stated: &Stated, marks: &Counters) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::accounts::MAX_LIVES;
     use super::*;
 
     fn key(source: Source, started_at: i64) -> LifeKey {

@@ -1,13 +1,13 @@
 //! One chat: who it is, whether it lives, and its book.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
 use super::book::{Book, Life, LifeKey};
-use super::owed::Stored;
+use super::names::Name;
+use super::owed::Slip;
 use super::totals::Outcome;
+use super::word::OptMicros;
 use crate::model::{ChatSnapshot, Instant, Mono, RuntimeId, Source, Timestamp};
 
 /// Whether a chat lives.
@@ -46,70 +46,54 @@ pub(super) struct Turned {
 
 /// One chat.
 #[expect(clippy::struct_excessive_bools, reason = "none of them follows from another")]
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Chat {
-    /// The runtime where it was first seen.
-    pub runtime: RuntimeId,
-    #[serde(rename = "chat_id")]
-    pub(super) id: Arc<str>,
-    pub(super) app_id: Arc<str>,
-    pub(super) workflow_name: Arc<str>,
-    pub(super) user_id: Arc<str>,
     /// Its accounts.
     pub book: Book,
-    /// Whether it lives.
-    pub phase: Phase,
+    pub(super) id: Box<str>,
+    pub(super) app: Name,
+    pub(super) workflow_name: Name,
+    pub(super) user: Name,
     /// When it last did something, as far as we saw.
     pub last_update: Timestamp,
-    /// When we saw it end.
-    pub closed_at: Option<Timestamp>,
     /// Duration of its last turn in seconds.
     pub last_turn_seconds: Option<f64>,
     /// When its series began.
     pub birth: Birth,
+    /// When we saw it end.
+    pub(super) closed_at: OptMicros,
+    /// What the shared store has of it; nothing is known of that where there is no slip.
+    pub(super) slip: Option<Box<Slip>>,
+    /// Start of the life with which it stood in the last complete answer that named it.
+    pub(super) listed_life: Timestamp,
+    /// Since when it is missing from the answers of its runtime.
+    pub(super) absent_since: OptMicros,
+    /// When it was last told of.
+    pub(super) told: Mono,
+    pub(super) moved: Mono,
+    pub(super) closed: Mono,
+    /// Its place among the ended chats that have series: when it was closed.
+    pub(super) ended_key: OptMicros,
+    /// The last answer of its runtime that named it.
+    pub(super) answer: u64,
+    /// Row of its workflow.
+    pub(super) workflow_row: u32,
+    /// Row of its user.
+    pub(super) user_row: u32,
+    /// The runtime where it was first seen.
+    pub runtime: RuntimeId,
+    /// Whether it lives.
+    pub phase: Phase,
     /// Beyond the bound: it has no series of its own.
     pub folded: bool,
     /// Its series are gone; the book stays while its runtime still tells of it.
     pub evicted: bool,
     /// Its run failed; the end that is still to come is that of a failure.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) failing: bool,
     /// Events of it were pushed to us.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) pushed: bool,
-    /// Whether the shared store has its state.
-    #[serde(default, skip_serializing_if = "Stored::is_unknown")]
-    pub(super) stored: Stored,
-    /// Its place among those that the shared store is owed; 0 where it is not.
-    #[serde(skip)]
-    pub(super) ticket: u64,
-    /// Tells the states of an owed chat apart.
-    #[serde(skip)]
-    pub(super) revision: u64,
     /// It stood in a complete answer once, so that it can be missed in another.
     pub(super) listed: bool,
-    /// Row of its workflow.
-    pub(super) workflow: usize,
-    /// Row of its user.
-    pub(super) user: usize,
-    /// Start of the life with which it stood in the last complete answer that named it.
-    #[serde(skip)]
-    pub(super) listed_life: Timestamp,
-    /// Since when it is missing from the answers of its runtime.
-    #[serde(skip)]
-    pub(super) absent_since: Option<Mono>,
-    /// When it was last told of.
-    #[serde(skip)]
-    pub(super) told: Mono,
-    #[serde(skip)]
-    pub(super) moved: Mono,
-    #[serde(skip)]
-    pub(super) closed: Mono,
-    /// Its place among the ended chats that have series.
-    #[serde(skip)]
-    pub(super) ended_key: Option<(i64, u64)>,
-    #[serde(skip)]
-    pub(super) answer: u64,
 }
 
 impl Chat {
@@ -120,7 +104,7 @@ impl Chat {
 
     /// The app that it belongs to, as first given.
     pub fn app_id(&self) -> &str {
-        &self.app_id
+        &self.app
     }
 
     /// What runs in it, as first given.
@@ -130,12 +114,12 @@ impl Chat {
 
     /// Who runs it, as first given.
     pub fn user_id(&self) -> &str {
-        &self.user_id
+        &self.user
     }
 
     /// Whether it stood in the last complete answer of its runtime.
     pub(super) fn is_present(&self) -> bool {
-        self.listed && self.absent_since.is_none()
+        self.listed && !self.absent_since.is_some()
     }
 
     /// Whether it lives.
@@ -153,7 +137,7 @@ impl Chat {
         match self.phase {
             Phase::Live => None,
             Phase::Ended | Phase::Lost => {
-                self.book.latest().and_then(|life| life.ended_at).or(self.closed_at)
+                self.book.latest().and_then(|life| life.ended_at).or(self.closed_at.wall())
             }
         }
     }
@@ -177,13 +161,13 @@ impl Chat {
 
     /// Whether somebody tells of its sums who does not say when it began.
     pub(super) fn is_summed(&self) -> bool {
-        self.book.lives().iter().any(|life| life.key.source == Source::UsageIngest)
+        self.book.lives().any(|life| life.key.source == Source::UsageIngest)
     }
 
     /// Settles the phase after something was told of the life that began last.
     pub(super) fn settle(&mut self, told: Told, now: Instant) -> Turned {
         let before = self.phase;
-        let Some(life) = self.book.latest_mut() else {
+        let Some(life) = self.book.latest() else {
             return Turned::default();
         };
         let began = told.begun && before != Phase::Live;
@@ -192,8 +176,8 @@ impl Chat {
             return Turned { started: began, ..Turned::default() };
         };
         if !life.end_counted {
-            life.end_counted = true;
-            let session_seconds = session_seconds(life);
+            self.book.note_end(&life.key, Some(end), true);
+            let session_seconds = session_seconds(&life);
             let outcome = if self.failing { Outcome::Failed } else { Outcome::Completed };
             self.close(Phase::Ended, now);
             return Turned { started: began, ended: Some(outcome), session_seconds };
@@ -230,7 +214,7 @@ impl Chat {
     /// Whether other witnesses have told of this life, under a start of their own: it began before
     /// the end that they told. Then neither its start nor that end is another one.
     pub(super) fn told_before(&self, key: &LifeKey) -> bool {
-        let by_others = self.book.lives().iter().any(|life| life.key.source != key.source);
+        let by_others = self.book.lives().any(|life| life.key.source != key.source);
         let end = self.ended_at().filter(|_| self.phase == Phase::Ended);
         by_others && end.is_some_and(|end| key.started_at <= end)
     }
@@ -258,7 +242,7 @@ impl Chat {
     pub(super) fn close(&mut self, phase: Phase, now: Instant) {
         self.phase = phase;
         self.failing = false;
-        self.closed_at = Some(now.wall);
+        self.closed_at = Some(now.wall).into();
         self.closed = now.mono;
     }
 }

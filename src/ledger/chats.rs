@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Chat;
 
 /// Numbers of one page: the bits of a word say which of them are there.
-const PAGE: u64 = 64;
+pub(super) const PAGE: u64 = 64;
 
 /// The revision that was given last. One counter for the process, so that no two states of any page
 /// of any ledger ever go by the same number.
@@ -158,12 +158,12 @@ impl Chats {
     }
 }
 
-fn bit(no: u64) -> u64 {
+pub(super) fn bit(no: u64) -> u64 {
     1 << (no % PAGE)
 }
 
 /// The numbers of a page whose bits are set.
-fn numbers(page: u64, mut bits: u64) -> impl Iterator<Item = u64> {
+pub(super) fn numbers(page: u64, mut bits: u64) -> impl Iterator<Item = u64> {
     std::iter::from_fn(move || {
         let lowest = (bits != 0).then(|| bits.trailing_zeros())?;
         bits &= bits - 1;

@@ -47,13 +47,12 @@ impl Ledger {
 
 /// Whether nobody tells of it but those who push.
 fn is_pushed_alone(chat: &Chat) -> bool {
-    let lives = chat.book.lives();
     let by_push = |source| matches!(source, Source::Receive | Source::UsageIngest);
-    lives.iter().all(|life| by_push(life.key.source))
-        && (chat.pushed || !lives.is_empty())
+    chat.book.lives().all(|life| by_push(life.key.source))
+        && (chat.pushed || !chat.book.is_unborn())
         && !chat.listed
 }
 
 fn claim(chat: &Chat) -> Claim {
-    ([chat.is_summed(), chat.is_live(), chat.ticket != 0, !chat.evicted], chat.moved)
+    ([chat.is_summed(), chat.is_live(), chat.is_owed(), !chat.evicted], chat.moved)
 }

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use super::runtimes::Newcomers;
+use super::word::OptMicros;
 use super::{Chat, Ledger, LifeKey, Phase, Runtime};
 use crate::model::{
     Answer, ChatSnapshot, Counters, Hear, Heard, Instant, Mark, Mention, Source, Timestamp,
@@ -75,8 +76,8 @@ impl Ledger {
         for mention in mentions {
             let (no, life) = match mention {
                 Mention::Same(mark) => (mark.no, mark.started_at),
-                Mention::New(snapshot) => match runtime.chats.get(&*snapshot.chat_id) {
-                    Some(no) => (*no, life_key(answer, snapshot).started_at),
+                Mention::New(snapshot) => match runtime.chats.get(&snapshot.chat_id, &self.chats) {
+                    Some(no) => (no, life_key(answer, snapshot).started_at),
                     None => continue,
                 },
             };
@@ -98,7 +99,7 @@ impl Hear for Hearing<'_, '_> {
         let started_at = snapshot.started_at.filter(|_| self.answer.complete)?;
         let chat = self.ledger.chats.get(no)?;
         let key = life_key(self.answer, snapshot);
-        let life = chat.book.lives().iter().find(|life| life.key == key)?;
+        let life = chat.book.life(&key)?;
         // What stands below its mark counts as a regression each time that it is said.
         let settled = life.marks == totals && chat.runtime == self.answer.runtime;
         let last_turn_seconds = snapshot.last_turn_seconds;
@@ -106,16 +107,14 @@ impl Hear for Hearing<'_, '_> {
     }
 
     /// What is said again raises no mark of its life and no account. So it changes the chat only if it
-    /// is told by another process, if the chat is not in the phase that the same once put it in, or if
-    /// another source has told of a later turn meanwhile.
+    /// is not in the phase that the same once put it in, or if another source has told of a later turn
+    /// meanwhile.
     fn still(&mut self, mark: &Mark) -> bool {
         let (id, now) = (self.answer.runtime, self.now);
         let Some(runtime) = self.ledger.runtimes.get_mut(id.0 as usize) else { return false };
         let Some(chat) = self.ledger.chats.get_mut(mark.no) else { return false };
         let key = LifeKey { source: self.answer.source, runtime: id, started_at: mark.started_at };
-        let Some(life) = chat.book.lives().iter().find(|life| life.key == key) else {
-            return false;
-        };
+        let Some(life) = chat.book.life(&key) else { return false };
         let is_latest = || chat.book.latest().is_some_and(|latest| latest.key == key);
         let same_turn = mark.last_turn_seconds.is_none()
             || mark.last_turn_seconds.map(f64::to_bits) == chat.last_turn_seconds.map(f64::to_bits);
@@ -127,7 +126,6 @@ impl Hear for Hearing<'_, '_> {
         let is_vain = self.answer.complete
             && chat.listed
             && chat.answer != runtime.answer
-            && life.process == self.answer.process
             && (life.ended_at.is_none() || life.end_counted)
             && settled
             && (same_turn || !is_latest());
@@ -171,7 +169,7 @@ pub(super) fn named(
         chat.listed = true;
         chat.listed_life = life;
     }
-    chat.absent_since = None;
+    chat.absent_since = OptMicros::NONE;
     chat.told = now.mono;
     runtime.present += usize::from(chat.is_present() && !was_present);
     runtime.named += usize::from(!again);

@@ -11,8 +11,9 @@ use crate::model::{
 impl Ledger {
     /// What is known of a chat, when `source` is about to tell of it.
     pub fn acquaintance(&self, runtime: RuntimeId, chat_id: &str, source: Source) -> Acquaintance {
-        let here = self.runtime(runtime).and_then(|runtime| runtime.chats.get(chat_id));
-        let chat = here.and_then(|no| self.chats.get(*no));
+        let here =
+            self.runtime(runtime).and_then(|runtime| runtime.chats.get(chat_id, &self.chats));
+        let chat = here.and_then(|no| self.chats.get(no));
         let own = source.witnesses();
         let counts_turns = |(witness, account): (Witness, &Counters)| {
             !own.contains(&witness) && account.get(Count::Turns) > 0
@@ -22,7 +23,9 @@ impl Ledger {
         Acquaintance {
             known: chat.is_some() || waits(),
             elsewhere: chat.is_none()
-                && others.any(|(_, other)| other.configured && other.chats.contains_key(chat_id)),
+                && others.any(|(_, other)| {
+                    other.configured && other.chats.get(chat_id, &self.chats).is_some()
+                }),
             turns_counted: chat.is_some_and(|chat| chat.book.accounts().any(counts_turns)),
         }
     }
@@ -43,6 +46,11 @@ impl Ledger {
         let closed = self.ended.iter().rev().take_while(lately);
         let closed = closed.filter_map(|(_, no)| self.chats.get(*no));
         let closed = closed.filter(|chat| chat.runtime == runtime).map(|chat| &chat.id);
-        live.into_iter().map(|(_, id)| id).chain(closed).take(most).cloned().collect()
+        live.into_iter()
+            .map(|(_, id)| id)
+            .chain(closed)
+            .take(most)
+            .map(|id| Arc::from(&**id))
+            .collect()
     }
 }

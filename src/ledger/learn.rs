@@ -14,13 +14,11 @@ impl Ledger {
         }
         self.dirty.runtimes.insert(id.0);
         if runtime.is_met() {
-            for no in runtime.chats.values() {
-                if let Some(chat) = self.chats.get_mut(*no) {
-                    for witness in source.witnesses() {
-                        self.drifts.open(&mut chat.book, *witness);
-                    }
-                    self.dirty.chats.insert(*no);
+            for (no, chat) in self.chats.iter_mut().filter(|(_, chat)| chat.runtime == id) {
+                for witness in source.witnesses() {
+                    self.drifts.open(&mut chat.book, *witness);
                 }
+                self.dirty.chats.insert(no);
             }
             for (no, row) in self.breakdowns.rows_mut().iter_mut().enumerate() {
                 if row.runtime == id {
@@ -98,7 +96,7 @@ impl Ledger {
                 self.book_nobodys(runtime, &told, now);
             }
             About::Session(_) => self.seat(runtime, told, now),
-            About::Chat(chat_id) => match watched.chats.get(chat_id.as_str()).copied() {
+            About::Chat(chat_id) => match watched.chats.get(chat_id, &self.chats) {
                 Some(no) => self.book(no, &told, now),
                 None => self.seat(runtime, told, now),
             },

@@ -11,17 +11,18 @@
 //! | `add` | what it adds |
 //! | `receive`, `seen` | what was pushed, and whether it was before |
 //! | `waiting` | who has to be introduced first |
-//! | `book`, `drift` | what the witnesses of one chat are worth together |
+//! | `book`, `plain`, `accounts`, `drift` | what the witnesses of one chat are worth together |
 //! | `chat` | whether a chat lives |
-//! | `chats` | where the chats are, and which pages of them have changed |
+//! | `chats`, `index`, `names` | where the chats are, and which pages of them have changed |
 //! | `runtimes` | what counts as baseline, and what as new |
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
 //! | `known` | what sources may ask |
 //! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
-//! | `record`, `meta` | what outlives the process |
+//! | `record`, `meta`, `touched`, `restore`, `row`, `quick`, `old` | what outlives the process |
 
+mod accounts;
 mod add;
 mod apply;
 mod births;
@@ -33,20 +34,28 @@ mod crowd;
 mod drift;
 mod hear;
 mod histogram;
+mod index;
 mod known;
 mod learn;
 mod meta;
+mod names;
+mod old;
 mod owed;
+mod plain;
+mod quick;
 mod receive;
 mod record;
+mod restore;
+mod row;
 mod runtimes;
 mod seen;
 mod totals;
+mod touched;
 mod upkeep;
 mod waiting;
+mod word;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use births::{Birth, Births, Ticket, Visitor};
@@ -59,6 +68,7 @@ pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BO
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;
 pub use record::{Entry, Kind, RestoreError};
+pub use restore::Restorer;
 pub use runtimes::{Runtime, Sums};
 pub use totals::{Outcome, Spending, User, Workflow};
 
@@ -68,6 +78,7 @@ use breakdown::Breakdowns;
 use chats::Chats;
 use drift::Drifts;
 use meta::Meta;
+use names::NameTable;
 use owed::Owed;
 use record::Dirty;
 use seen::Seen;
@@ -186,7 +197,7 @@ pub struct Ledger {
     bookmarks: Bookmarks,
     births: Births,
     tally: Tally,
-    names: HashSet<Arc<str>>,
+    names: NameTable,
     version: u64,
     dirty: Dirty,
     /// As it was last handed out to be kept.
@@ -219,7 +230,7 @@ impl Ledger {
             bookmarks: Bookmarks::default(),
             births: Births::default(),
             tally: Tally::default(),
-            names: HashSet::new(),
+            names: NameTable::default(),
             version: 0,
             dirty: Dirty::default(),
             kept_meta: None,
@@ -268,7 +279,8 @@ impl Ledger {
 
     /// A runtime said of a single chat that it does not hold it.
     pub fn chat_untracked(&mut self, runtime: RuntimeId, chat_id: &str, now: Instant) {
-        let no = self.runtimes.get(runtime.0 as usize).and_then(|r| r.chats.get(chat_id)).copied();
+        let no =
+            self.runtimes.get(runtime.0 as usize).and_then(|r| r.chats.get(chat_id, &self.chats));
         if let Some(no) = no {
             self.mark_absent(no, now);
             self.settle_version();
@@ -316,7 +328,7 @@ impl Ledger {
 
     /// Chats of the same names in other runtimes that were seen before that one.
     pub fn twins_before(&self, chat: &Chat) -> impl Iterator<Item = &Chat> {
-        let no = |runtime: &Runtime| runtime.chats.get(chat.chat_id()).copied();
+        let no = |runtime: &Runtime| runtime.chats.get(chat.chat_id(), &self.chats);
         let own = self.runtime(chat.runtime).and_then(no);
         let others = self.runtimes.iter().filter_map(no).filter(move |no| Some(*no) < own);
         others.filter_map(|no| self.chats.get(no)).filter(|other| {
@@ -328,8 +340,8 @@ impl Ledger {
     pub fn chat(&self, chat_id: &str) -> Option<&Chat> {
         self.runtimes
             .iter()
-            .filter_map(|runtime| runtime.chats.get(chat_id))
-            .filter_map(|no| self.chats.get(*no))
+            .filter_map(|runtime| runtime.chats.get(chat_id, &self.chats))
+            .filter_map(|no| self.chats.get(no))
             .find(|chat| !chat.evicted)
     }
 
@@ -398,13 +410,4 @@ impl Ledger {
     pub fn drifts(&self) -> BTreeMap<Witness, (Counters, Counters)> {
         self.drifts.sums()
     }
-}
-
-fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
-    if let Some(known) = names.get(name) {
-        return Arc::clone(known);
-    }
-    let name: Arc<str> = name.into();
-    names.insert(Arc::clone(&name));
-    name
 }

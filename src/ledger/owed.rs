@@ -26,9 +26,33 @@ pub(super) enum Stored {
     Kept,
 }
 
-impl Stored {
-    pub(super) fn is_unknown(&self) -> bool {
-        *self == Self::Unknown
+/// What the shared store has of a chat. Only chats that are pushed while there is one have a slip.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Slip {
+    pub(super) stored: Stored,
+    /// Its place among those that are owed; 0 where it is not.
+    ticket: u64,
+    /// Tells the states of an owed chat apart.
+    revision: u64,
+}
+
+impl Slip {
+    /// What the state store says of a chat; none where that is nothing.
+    pub(super) fn of(stored: Stored) -> Option<Box<Self>> {
+        let slip = Self { stored, ..Self::default() };
+        (stored != Stored::Unknown).then(|| Box::new(slip))
+    }
+}
+
+impl Chat {
+    /// Whether the shared store is owed it.
+    pub(super) fn is_owed(&self) -> bool {
+        self.slip.as_ref().is_some_and(|slip| slip.ticket != 0)
+    }
+
+    /// Whether the shared store has its state.
+    pub(super) fn stored(&self) -> Stored {
+        self.slip.as_ref().map(|slip| slip.stored).unwrap_or_default()
     }
 }
 
@@ -110,7 +134,7 @@ impl Ledger {
     /// How much is owed.
     pub fn debt(&self) -> Debt {
         let first = self.owed.queue.first_key_value().and_then(|(_, no)| self.chats.get(*no));
-        let since = first.and_then(|chat| match chat.stored {
+        let since = first.and_then(|chat| match chat.stored() {
             Stored::Owed(since) => Some(since),
             Stored::Unknown | Stored::Kept => None,
         });
@@ -125,15 +149,15 @@ impl Ledger {
     /// The store has the state `revision` of a chat, which was read at that time. What has changed
     /// since then stays owed, behind all others.
     pub fn settle_debt(&mut self, no: u64, revision: u64, read_at: Timestamp) {
-        let Some(chat) = self.chats.get_mut(no) else { return };
-        if self.owed.queue.remove(&chat.ticket).is_none() {
+        let Some(slip) = self.chats.get_mut(no).and_then(|chat| chat.slip.as_mut()) else { return };
+        if self.owed.queue.remove(&slip.ticket).is_none() {
             return;
         }
-        chat.ticket = 0;
-        chat.stored = Stored::Kept;
-        if chat.revision != revision {
-            chat.stored = Stored::Owed(read_at);
-            chat.ticket = self.owed.enqueue(no);
+        slip.ticket = 0;
+        slip.stored = Stored::Kept;
+        if slip.revision != revision {
+            slip.stored = Stored::Owed(read_at);
+            slip.ticket = self.owed.enqueue(no);
         }
         self.dirty.chats.note(no);
         self.settle_version();
@@ -177,18 +201,19 @@ impl Ledger {
                 continue;
             };
             self.owed.revision += 1;
-            chat.revision = self.owed.revision;
             self.owed.endings += u64::from(!chat.is_live());
-            if chat.ticket == 0 {
-                chat.stored = Stored::Owed(self.owed.time);
-                chat.ticket = self.owed.enqueue(no);
+            let slip = chat.slip.get_or_insert_default();
+            slip.revision = self.owed.revision;
+            if slip.ticket == 0 {
+                slip.stored = Stored::Owed(self.owed.time);
+                slip.ticket = self.owed.enqueue(no);
             }
         }
     }
 
     /// A chat is forgotten. Whether the store was owed it.
     pub(super) fn forgive(&mut self, chat: &Chat) -> bool {
-        self.owed.queue.remove(&chat.ticket).is_some()
+        chat.slip.as_ref().is_some_and(|slip| self.owed.queue.remove(&slip.ticket).is_some())
     }
 
     /// Finds out what is owed after a restart. What was pushed while no store was configured is.
@@ -196,13 +221,14 @@ impl Ledger {
         let on = self.settings.shared_store;
         let mut owed = Vec::new();
         for (no, chat) in self.chats.iter_mut() {
-            chat.stored = match chat.stored {
+            let stored = match chat.stored() {
                 // Once it changes, nobody knows any more; its row is written then.
                 _ if !on => Stored::Unknown,
                 Stored::Unknown if chat.pushed => Stored::Owed(chat.last_update.min(now.wall)),
                 known => known,
             };
-            if let Stored::Owed(since) = chat.stored {
+            chat.slip = Slip::of(stored);
+            if let Stored::Owed(since) = stored {
                 owed.push((since, no));
             }
         }
@@ -210,8 +236,8 @@ impl Ledger {
         for (_, no) in owed {
             let ticket = self.owed.enqueue(no);
             self.owed.revision += 1;
-            if let Some(chat) = self.chats.get_mut(no) {
-                (chat.ticket, chat.revision) = (ticket, self.owed.revision);
+            if let Some(slip) = self.chats.get_mut(no).and_then(|chat| chat.slip.as_mut()) {
+                (slip.ticket, slip.revision) = (ticket, self.owed.revision);
             }
         }
     }
@@ -235,11 +261,11 @@ fn owing(no: u64, ticket: u64, chat: &Chat, now: Timestamp) -> Owing {
     Owing {
         no,
         ticket,
-        revision: chat.revision,
-        chat_id: Arc::clone(&chat.id),
-        app_id: Arc::clone(&chat.app_id),
-        workflow_name: Arc::clone(&chat.workflow_name),
-        user_id: Arc::clone(&chat.user_id),
+        revision: chat.slip.as_ref().map_or(0, |slip| slip.revision),
+        chat_id: chat.chat_id().into(),
+        app_id: Arc::clone(chat.app.text()),
+        workflow_name: Arc::clone(chat.workflow_name.text()),
+        user_id: Arc::clone(chat.user.text()),
         phase: chat.phase,
         started_at: chat.started_at(),
         ended_at: chat.ended_at(),

@@ -1,6 +1,5 @@
 //! Runtimes as the ledger has met them, and what that says of a chat that is new to it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::births::Birth;
 use super::book::Standing;
+use super::index::Index;
 use crate::model::{Answer, Counters, Instant, Mono, Source, Timestamp};
 
 /// Processes remembered per runtime: workers behind one port, and their successors.
@@ -103,7 +103,7 @@ pub struct Runtime {
     #[serde(skip)]
     pub sums: Sums,
     #[serde(skip)]
-    pub(super) chats: HashMap<Arc<str>, u64>,
+    pub(super) chats: Index,
     /// Chats that stood in the last complete answer.
     #[serde(skip)]
     pub(super) present: usize,
@@ -140,7 +140,7 @@ impl Runtime {
             expected: Vec::new(),
             since: Mono::default(),
             sums: Sums::default(),
-            chats: HashMap::new(),
+            chats: Index::default(),
             present: 0,
             named: 0,
             changed: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::word::OptMicros;
 use super::{Chat, Ledger, Outcome, Phase};
 use crate::model::{Instant, Mono, RuntimeId};
 
@@ -67,17 +68,17 @@ impl Ledger {
     /// Notes that a chat was in the last answer, although nothing of it could be understood.
     pub(super) fn note_present(&mut self, runtime: RuntimeId, chat_id: &str) {
         let Some(runtime) = self.runtimes.get_mut(runtime.0 as usize) else { return };
-        let no = runtime.chats.get(chat_id);
-        let Some(chat) = no.and_then(|no| self.chats.get_mut(*no)) else { return };
+        let no = runtime.chats.get(chat_id, &self.chats);
+        let Some(chat) = no.and_then(|no| self.chats.get_mut(no)) else { return };
         let is_first = std::mem::replace(&mut chat.answer, runtime.answer) != runtime.answer;
         runtime.named += usize::from(chat.listed && is_first);
         runtime.present += usize::from(chat.listed && chat.absent_since.is_some());
-        chat.absent_since = None;
+        chat.absent_since = OptMicros::NONE;
     }
 
     /// Notes which chats of a runtime were not in its last complete answer.
-    pub(super) fn note_absent(&mut self, runtime: RuntimeId, now: Instant) {
-        let Some(runtime) = self.runtimes.get(runtime.0 as usize) else {
+    pub(super) fn note_absent(&mut self, id: RuntimeId, now: Instant) {
+        let Some(runtime) = self.runtimes.get(id.0 as usize) else {
             return;
         };
         // Nearly always nobody is: then there is no need to look for them among all.
@@ -85,12 +86,9 @@ impl Ledger {
             return;
         }
         let answer = runtime.answer;
-        let missing: Vec<u64> = runtime
-            .chats
-            .values()
-            .copied()
-            .filter(|no| self.chats.get(*no).is_some_and(|c| c.is_present() && c.answer != answer))
-            .collect();
+        let is_missing = |c: &Chat| c.runtime == id && c.is_present() && c.answer != answer;
+        let missing: Vec<u64> =
+            self.chats.iter().filter(|(_, chat)| is_missing(chat)).map(|(no, _)| no).collect();
         for no in missing {
             self.mark_absent(no, now);
         }
@@ -103,7 +101,7 @@ impl Ledger {
         if chat.absent_since.is_some() {
             return;
         }
-        chat.absent_since = Some(now.mono);
+        chat.absent_since = now.mono.into();
         if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
             runtime.present -= usize::from(chat.listed);
         }
@@ -118,14 +116,17 @@ impl Ledger {
                 continue;
             };
             // Workers answer in turns, so a chat is missing from the answers of all but its own.
-            let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
-            let is_lost = |since: Mono| now.mono.since(since) >= patience;
+            let is_lost = |since: Mono| {
+                let patience = self.settings.lost_after.saturating_mul(runtime.workers(now));
+                now.mono.since(since) >= patience
+            };
+            // All live chats are looked at, and nearly all are in order: times are compared first.
             let quiet = now.mono.since(chat.moved);
-            if chat.absent_since.is_some_and(is_lost) {
+            if chat.absent_since.mono().is_some_and(is_lost) {
                 overdue.push((no, Phase::Lost, Some(Outcome::Lost)));
-            } else if chat.is_resumed() && quiet >= self.settings.quiet_after {
+            } else if quiet >= self.settings.quiet_after && chat.is_resumed() {
                 overdue.push((no, Phase::Ended, None));
-            } else if chat.is_hearsay() && quiet >= self.settings.abandoned_after {
+            } else if quiet >= self.settings.abandoned_after && chat.is_hearsay() {
                 overdue.push((no, Phase::Ended, Some(Outcome::Abandoned)));
             }
         }
@@ -138,7 +139,7 @@ impl Ledger {
     pub(super) fn close(&mut self, no: u64, phase: Phase, outcome: Option<Outcome>, now: Instant) {
         let Some(chat) = self.chats.get_mut(no) else { return };
         chat.close(phase, now);
-        let workflow = chat.workflow;
+        let workflow = chat.workflow_row as usize;
         self.dirty.chats.insert(no);
         self.index_phase(no, true);
         if let (Some(outcome), Some(row)) = (outcome, self.workflows.row_mut(workflow)) {
@@ -156,8 +157,9 @@ impl Ledger {
             sums.totals.remove(chat.book.published());
             chat.evicted = true;
             self.shown -= usize::from(!chat.folded);
-            if let Some(key) = chat.ended_key.take() {
-                self.ended.remove(&key);
+            let key = std::mem::replace(&mut chat.ended_key, OptMicros::NONE);
+            if let Some(closed) = key.mono() {
+                self.ended.remove(&(closed.0, no));
             }
             self.dirty.chats.insert(no);
             self.dirty.meta = true;
@@ -188,7 +190,7 @@ impl Ledger {
             .chats
             .iter()
             .filter(|(_, c)| c.evicted && !c.is_present())
-            .filter(|(_, c)| now.mono.since(c.absent_since.unwrap_or(c.told)) >= retention)
+            .filter(|(_, c)| now.mono.since(c.absent_since.mono().unwrap_or(c.told)) >= retention)
             .map(|(no, _)| no)
             .collect();
         // What the runtime pushes is a chat's sum since ever, and nothing in it says when the chat
@@ -205,23 +207,21 @@ impl Ledger {
             if let Some(chat) = self.remove(no)
                 && let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize)
             {
-                let lives = chat.book.lives().iter();
-                let last = lives.map(|life| life.key.started_at).max();
+                let last = chat.book.lives().map(|life| life.key.started_at).max();
                 runtime.forgotten = runtime.forgotten.max(last);
                 self.dirty.runtimes.insert(chat.runtime.0);
             }
         }
-        self.names.retain(|name| std::sync::Arc::strong_count(name) > 1);
+        self.names.sweep();
     }
 
     /// Forgets an evicted chat.
     pub(super) fn remove(&mut self, no: u64) -> Option<Chat> {
+        let runtime = self.chats.get(no)?.runtime;
+        self.runtimes[runtime.0 as usize].chats.remove(no, &self.chats);
         let chat = self.chats.remove(no)?;
         self.drifts.remove(&chat.book);
         self.tally.forgotten_owed += u64::from(self.forgive(&chat));
-        if let Some(runtime) = self.runtimes.get_mut(chat.runtime.0 as usize) {
-            runtime.chats.remove(chat.chat_id());
-        }
         self.dirty.chats.insert(no);
         Some(chat)
     }

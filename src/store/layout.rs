@@ -5,7 +5,7 @@ use rusqlite::Connection;
 /// Marks the file as ours (`PRAGMA application_id`): "mzxp".
 pub(super) const APPLICATION_ID: i32 = 0x6d7a_7870;
 /// Version of the layout (`PRAGMA user_version`).
-pub(super) const LAYOUT: i32 = 2;
+pub(super) const LAYOUT: i32 = 3;
 /// Bits of a row's key that hold its number; its kind stands above them. Numbers are counted up from
 /// zero, so none ever comes near.
 const NUMBER_BITS: u32 = 56;
@@ -57,11 +57,46 @@ pub(super) const MIGRATIONS: [&str; LAYOUT as usize] = [
          body,
          crc
      FROM row;",
+    // Rows of chats leave out what is usual, and what the rows of their workflows and users say.
+    "DROP VIEW chats;
+     CREATE VIEW chats AS SELECT
+         chat.key & 0xffffffffffffff AS id,
+         chat.body ->> '$.i' AS chat_id,
+         coalesce(chat.body ->> '$.a', workflow.body ->> '$.app_id') AS app_id,
+         coalesce(chat.body ->> '$.f', workflow.body ->> '$.workflow_name') AS workflow_name,
+         coalesce(chat.body ->> '$.n', user.body ->> '$.user_id') AS user_id,
+         CASE chat.body ->> '$.p' WHEN 1 THEN 'ended' WHEN 2 THEN 'lost' ELSE 'live' END AS phase,
+         coalesce(chat.body ->> '$.c[0]', 0) AS agent_turns,
+         coalesce(chat.body ->> '$.c[1]', 0) AS tool_calls,
+         coalesce(chat.body ->> '$.c[2]', 0) AS errors,
+         coalesce(chat.body ->> '$.c[3]', 0) AS prompt_tokens,
+         coalesce(chat.body ->> '$.c[4]', 0) AS completion_tokens,
+         coalesce(chat.body ->> '$.m', '0') AS cost_usd
+     FROM row AS chat
+     LEFT JOIN row AS workflow
+         ON workflow.key = (2 << 56 | coalesce(chat.body ->> '$.w', 0))
+     LEFT JOIN row AS user
+         ON user.key = (3 << 56 | coalesce(chat.body ->> '$.u', 0))
+     WHERE chat.key >= (4 << 56) AND chat.key < (5 << 56);",
 ];
 
+/// All rows in their order: key, body, checksum. `None` of a layout that is not known.
+pub(super) fn rows(layout: i32) -> Option<&'static str> {
+    match layout {
+        1 => Some("SELECT kind << 56 | id, body, crc FROM entry ORDER BY kind, id"),
+        2..=LAYOUT => Some("SELECT key, body, crc FROM row ORDER BY key"),
+        _ => None,
+    }
+}
+
 /// The key of a row.
-pub(super) fn key(kind: i64, id: i64) -> i64 {
-    kind << NUMBER_BITS | id
+pub(super) fn key(kind: i64, id: u64) -> i64 {
+    kind << NUMBER_BITS | id.cast_signed()
+}
+
+/// Kind and number of a key.
+pub(super) fn parts(key: i64) -> (i64, u64) {
+    (key >> NUMBER_BITS, (key & ((1 << NUMBER_BITS) - 1)).cast_unsigned())
 }
 
 /// Brings a file of that layout to the present one.

@@ -7,6 +7,8 @@
 mod file;
 mod keeper;
 mod layout;
+#[cfg(test)]
+mod tests;
 
-pub use file::{DirError, Opened, StoreFile};
+pub use file::{DirError, Opened, StoreFile, Take};
 pub use keeper::{Keeper, Kept, NotKept, Shared};

@@ -30,7 +30,7 @@ impl Album {
 }
 
 /// Everything that an exposition may show of a chat.
-fn shown(chat: &Chat) -> String {
+pub(crate) fn shown(chat: &Chat) -> String {
     let names = [chat.chat_id(), chat.app_id(), chat.workflow_name(), chat.user_id()];
     let times = (chat.started_at(), chat.ended_at(), chat.last_update, chat.last_turn_seconds);
     let place = (chat.runtime, chat.birth, chat.folded, chat.evicted);

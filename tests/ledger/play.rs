@@ -138,6 +138,14 @@ pub(crate) fn key(chat: &Chat) -> (usize, usize) {
     (chat.runtime.0.into(), chat.chat_id().strip_prefix("chat").unwrap().parse().unwrap())
 }
 
+/// As [`key`], of a row that is kept.
+fn row_key(body: &str) -> (usize, usize) {
+    let row: serde_json::Value = serde_json::from_str(body).unwrap();
+    let runtime = row.get("r").map_or(0, |runtime| runtime.as_u64().unwrap());
+    let number = row["i"].as_str().unwrap().strip_prefix("chat").unwrap();
+    (runtime.try_into().unwrap(), number.parse().unwrap())
+}
+
 impl Play {
     pub(crate) fn new(setup: &Setup) -> Self {
         let wall = Timestamp(1_800_000_000 * SECOND);
@@ -241,7 +249,7 @@ impl Play {
         let (_, changes) = self.ledger.take_changes(self.now);
         for entry in changes.iter().filter(|entry| entry.kind == Kind::Chat) {
             if let Some(body) = &entry.body {
-                let named = || key(&serde_json::from_str(body).unwrap());
+                let named = || row_key(body);
                 self.chat_rows.entry(entry.id).or_insert_with(named);
             } else if let Some((runtime, chat)) = self.chat_rows.remove(&entry.id) {
                 self.oracle.forget(runtime, chat);
@@ -358,7 +366,7 @@ impl Play {
 
     fn ledger_rows(&self) -> BTreeMap<u64, (usize, usize)> {
         let chats = self.disk.rows.iter().filter(|((kind, _), _)| *kind == Kind::Chat);
-        chats.map(|((_, id), body)| (*id, key(&serde_json::from_str(body).unwrap()))).collect()
+        chats.map(|((_, id), body)| (*id, row_key(body))).collect()
     }
 
     /// A ledger made of what is on the disk, beside the one that goes on.

@@ -59,8 +59,6 @@ pub(super) struct Catalogue {
     families: BTreeMap<&'static str, (Type, BTreeSet<String>)>,
     records: BTreeMap<String, Kept>,
     foreign: Vec<String>,
-    /// Labels that all series may have.
-    labels: Vec<String>,
 }
 
 /// A rule that records.
@@ -85,12 +83,7 @@ impl Catalogue {
         }
         let foreign =
             PREFIXES.iter().map(|prefix| (*prefix).to_owned()).chain(foreign.iter().cloned());
-        Self {
-            families,
-            records: BTreeMap::new(),
-            foreign: foreign.collect(),
-            labels: labels.to_vec(),
-        }
+        Self { families, records: BTreeMap::new(), foreign: foreign.collect() }
     }
 
     /// Adds what rules record, with the labels that are left. Records may stand before those that
@@ -105,7 +98,6 @@ impl Catalogue {
             for rule in rules {
                 let mut left = kept(&rule.expr, self);
                 left.names.extend(rule.labels.iter().cloned());
-                left.names.extend(self.labels.iter().cloned());
                 // Several rules may record under one name, each for a case of its own.
                 let known = self.records.entry(rule.name.clone()).or_default();
                 let all = known.clone().and(left);

@@ -197,10 +197,10 @@ fn of_binary(binary: &BinaryExpr, catalogue: &Catalogue) -> Vec<Fault> {
     };
     match &modifier.card {
         VectorMatchCardinality::ManyToOne(more) => {
-            found.extend(all_known(more, &right, "group_left"))
+            found.extend(all_known(more, &right, "group_left"));
         }
         VectorMatchCardinality::OneToMany(more) => {
-            found.extend(all_known(more, &left, "group_right"))
+            found.extend(all_known(more, &left, "group_right"));
         }
         VectorMatchCardinality::OneToOne | VectorMatchCardinality::ManyToMany => {}
     }

@@ -66,7 +66,7 @@ max_over_time(mozaiks_workflow_errors_total[1h]) > 3
 mozaiks_up unless on (job) mozaiks_workflow_errors_total
 rate(ours_anything{whatever="x"}[5m]) / on (whatever) group_left (more) up
 node_load1 > 5 and on (instance) ALERTS{alertname="x", pod="y"}
-{__name__=~"mozaiks_.+", pod="x"}
+{__name__=~"mozaiks.+", pod="x"}
 sum by ($group) (mozaiks_active_chats) / topk($n, mozaiks_active_chats)
 label_replace(mozaiks_up, "pod", "$1", "instance", "(.*)") * on (pod) group_left () up
 resets(mozaiks_workflow_cost_usd_total[1h]) > 0
