@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["ledger", "model"]),
     ("store", &["ledger", "model", "telemetry"]),
     ("mongo", &["redact"]),
-    ("sources", &["ledger", "model", "mongo", "store", "telemetry"]),
+    ("sources", &["model", "mongo", "store", "telemetry"]),
     ("flush", &["ledger", "model", "mongo", "store", "telemetry"]),
     ("metrics", &["ledger", "model", "telemetry"]),
     ("server", &["ledger", "metrics", "model", "store", "telemetry"]),

@@ -25,6 +25,8 @@ mod owed;
 mod pages;
 #[path = "ledger/play.rs"]
 mod play;
+#[path = "ledger/polls.rs"]
+mod polls;
 #[path = "ledger/receive.rs"]
 mod receive;
 #[path = "ledger/scrapers.rs"]

@@ -1,8 +1,8 @@
 //! An answer comes in, chat by chat.
 //!
 //! A runtime forgets no chat while it lives, so nearly all of what it answers it has answered before.
-//! Whoever finds the same bytes in the same place need not read them: [`Hearing::still`] does for a
-//! chat what [`Hearing::say`] would do if the same was said of it again, and refuses wherever that
+//! Whoever finds the same bytes in the same place need not read them: [`Hear::still`] does for a
+//! chat what [`Hear::say`] would do if the same was said of it again, and refuses wherever that
 //! would do more than to note that the chat is there. A property holds the two against each other.
 
 use std::collections::HashSet;
@@ -10,24 +10,9 @@ use std::collections::HashSet;
 use super::runtimes::Newcomers;
 use super::word::OptMicros;
 use super::{Chat, Ledger, LifeKey, Phase, Runtime};
-use crate::model::{Answer, ChatSnapshot, Counters, Instant, Source, Timestamp};
-
-/// What was last said of a chat, for [`Hearing::still`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Mark {
-    no: u64,
-    started_at: Timestamp,
-    last_turn_seconds: Option<f64>,
-}
-
-/// What an answer holds in one place.
-#[derive(Debug, Clone, Copy)]
-pub enum Mention<'a> {
-    /// A chat as it stands.
-    New(&'a ChatSnapshot<'a>),
-    /// The same as when it was marked so.
-    Same(&'a Mark),
-}
+use crate::model::{
+    Answer, ChatSnapshot, Counters, Hear, Heard, Instant, Mark, Mention, Source, Timestamp,
+};
 
 /// An answer that is coming in. Holds the ledger for itself: half an answer is none.
 #[derive(Debug)]
@@ -38,15 +23,6 @@ pub struct Hearing<'l, 'a> {
     now: Instant,
     duplicates: u64,
     sum: Counters,
-}
-
-/// What an answer came to.
-#[derive(Debug, Clone, Copy)]
-pub struct Heard {
-    /// The sum of all its chats, as they were said to stand.
-    pub sum: Counters,
-    /// No chat stood in it twice. Else the marks that it gave are worth nothing.
-    pub distinct: bool,
 }
 
 impl Ledger {
@@ -114,10 +90,8 @@ impl Ledger {
     }
 }
 
-impl Hearing<'_, '_> {
-    /// A chat as it stands. The mark is for when the same is said again; there is none where that
-    /// would not be in vain.
-    pub fn say(&mut self, snapshot: &ChatSnapshot<'_>) -> Option<Mark> {
+impl Hear for Hearing<'_, '_> {
+    fn say(&mut self, snapshot: &ChatSnapshot<'_>) -> Option<Mark> {
         let totals = snapshot.totals.or(&Counters::default());
         self.sum.add(&totals);
         let no = self.ledger.apply(self.answer, snapshot, self.newcomers, self.now);
@@ -132,12 +106,10 @@ impl Hearing<'_, '_> {
         settled.then_some(Mark { no, started_at, last_turn_seconds })
     }
 
-    /// The same is said of a chat as when it was marked. `false` if that has to be said in full.
-    ///
     /// What is said again raises no mark of its life and no account. So it changes the chat only if it
     /// is not in the phase that the same once put it in, or if another source has told of a later turn
     /// meanwhile.
-    pub fn still(&mut self, mark: &Mark) -> bool {
+    fn still(&mut self, mark: &Mark) -> bool {
         let (id, now) = (self.answer.runtime, self.now);
         let Some(runtime) = self.ledger.runtimes.get_mut(id.0 as usize) else { return false };
         let Some(chat) = self.ledger.chats.get_mut(mark.no) else { return false };
@@ -165,8 +137,7 @@ impl Hearing<'_, '_> {
         true
     }
 
-    /// Nothing more stands in it.
-    pub fn end(self) -> Heard {
+    fn end(self) -> Heard {
         let Self { ledger, answer, now, duplicates, sum, .. } = self;
         for chat_id in &answer.unreadable {
             ledger.note_present(answer.runtime, chat_id);

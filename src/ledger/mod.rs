@@ -63,7 +63,7 @@ pub use book::{Book, Booked, Life, LifeKey, Standing};
 pub use breakdown::{Breakdown, Dimension, Exemplar, Figures, Names};
 pub use chat::{Chat, Phase};
 pub use chats::Page;
-pub use hear::{Heard, Hearing, Mark, Mention};
+pub use hear::Hearing;
 pub use histogram::{CALL_BOUNDS, Histogram, SESSION_BOUNDS, TOOL_BOUNDS, TURN_BOUNDS};
 pub use owed::{Debt, Owing, Pair};
 pub use receive::Received;

@@ -6,6 +6,7 @@
 mod clock;
 mod event;
 mod fact;
+mod hear;
 mod name;
 mod usd;
 
@@ -14,5 +15,6 @@ pub use event::{About, Bookmark, Delivery, Event, EventId, Level, Report, Usage,
 pub use fact::{
     Acquaintance, Answer, ChatSnapshot, Count, Counters, RuntimeId, Source, Stated, Witness,
 };
+pub use hear::{Hear, Heard, Mark, Mention};
 pub use name::{NameRule, OTHER, UNKNOWN};
 pub use usd::{Usd, UsdError};

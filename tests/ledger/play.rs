@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mozaiks_exporter::ledger::{
-    Birth, Chat, Entry, Histogram, Kind, Ledger, Mark, Mention, Outcome, Runtime, SESSION_BOUNDS,
-    Settings, TURN_BOUNDS, Ticket,
+    Birth, Chat, Entry, Histogram, Kind, Ledger, Outcome, Runtime, SESSION_BOUNDS, Settings,
+    TURN_BOUNDS, Ticket,
 };
 use mozaiks_exporter::model::{
-    ChatSnapshot, Counters, Instant, Mono, RuntimeId, Source, Timestamp,
+    ChatSnapshot, Counters, Hear as _, Instant, Mark, Mention, Mono, RuntimeId, Source, Timestamp,
 };
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -66,7 +66,9 @@ impl Engine {
             unreadable: std::mem::take(&mut roll.told.unreadable),
             bookmarks: Vec::new(),
         };
-        roll.tell(&answer, &mut self.last, &mut self.ledger, now);
+        let mentions = roll.mentions(&self.last);
+        let hearing = self.ledger.hearing(&answer, roll.told.refused.len(), mentions, now);
+        roll.tell(&mut self.last, hearing.unwrap());
     }
 
     /// Books what was pushed.

@@ -8,8 +8,6 @@
 mod client;
 mod print;
 mod roll;
-#[cfg(test)]
-mod tests;
 mod token;
 mod wire;
 
@@ -257,7 +255,12 @@ impl Scrape {
         self.count_refused(&roll.told);
         let unreadable = std::mem::take(&mut roll.told.unreadable);
         let answer = Answer { unreadable, ..self.answer(date, process, now.wall) };
-        let sum = roll.tell(&answer, &mut self.last, &mut self.intake.ledger.lock(), now);
+        let sum = {
+            let mut ledger = self.intake.ledger.lock();
+            let unread = roll.told.refused.len();
+            let hearing = ledger.hearing(&answer, unread, roll.mentions(&self.last), now);
+            hearing.map(|hearing| roll.tell(&mut self.last, hearing)).unwrap_or_default()
+        };
         self.intake.telemetry.target(&self.name, |target| target.last_success = Some(now.wall));
         sum
     }

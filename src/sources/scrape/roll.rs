@@ -10,8 +10,7 @@ use serde_json::value::RawValue;
 
 use super::print::{Key, Print};
 use super::wire::{self, ChatWire, Told};
-use crate::ledger::{Ledger, Mark, Mention};
-use crate::model::{Answer, ChatSnapshot, Counters, Instant, NameRule};
+use crate::model::{ChatSnapshot, Counters, Hear, Mark, Mention, NameRule};
 use crate::sources::flat::{Walk, fields, tidy};
 use crate::sources::value::Refusal;
 
@@ -115,7 +114,7 @@ pub struct Roll<'a> {
     text: &'a str,
     names: NameRule,
     /// What was read, by its place.
-    pub(super) ahead: Vec<(usize, ChatSnapshot<'a>)>,
+    ahead: Vec<(usize, ChatSnapshot<'a>)>,
 }
 
 fields! {
@@ -215,20 +214,19 @@ impl<'a> Roll<'a> {
         Some(())
     }
 
-    /// Tells the ledger. Returns the sum of all chats as they were said to stand.
-    pub fn tell(
-        self,
-        answer: &Answer<'_>,
-        last: &mut Last,
-        ledger: &mut Ledger,
-        now: Instant,
-    ) -> Counters {
+    /// Its chats that have to be told anew, as far as they were read.
+    pub fn news(&self) -> usize {
+        self.ahead.len()
+    }
+
+    /// What stands in it, in any order; not all of it unless it was read as a whole.
+    pub fn mentions<'m>(&'m self, last: &'m Last) -> impl Iterator<Item = Mention<'m>> {
         let marks = last.seats.iter().filter_map(|seat| seat.mark.as_ref()).map(Mention::Same);
-        let mentions = marks.chain(self.ahead.iter().map(|(_, chat)| Mention::New(chat)));
-        let unread = self.told.refused.len();
-        let Some(mut hearing) = ledger.hearing(answer, unread, mentions, now) else {
-            return Counters::default();
-        };
+        marks.chain(self.ahead.iter().map(|(_, chat)| Mention::New(chat)))
+    }
+
+    /// Tells it. Returns the sum of all chats as they were said to stand.
+    pub fn tell(self, last: &mut Last, mut hearing: impl Hear) -> Counters {
         let mut ahead = self.ahead.into_iter().peekable();
         for place in 0..self.places {
             let seat = last.seats.get_mut(place);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::roll::*;
-use super::wire;
-use crate::ledger::{Ledger, Settings};
-use crate::model::{Answer, Counters, Instant, Mono, NameRule, RuntimeId, Source, Timestamp};
+use mozaiks_exporter::ledger::{Ledger, Settings};
+use mozaiks_exporter::model::{
+    Answer, Counters, Instant, Mono, NameRule, RuntimeId, Source, Timestamp,
+};
+use mozaiks_exporter::sources::scrape::{Last, Roll, Shape, aggregate};
 
 const NAMES: [&str; 4] = ["plain", "a}b", "quo\\\"te", "\\u00e9\\\\"];
 
@@ -70,7 +71,9 @@ fn poll(
     let whole = said.process.is_none();
     let roll = Roll::read(body, Shape::Aggregate, last, NameRule::new(64), whole).unwrap();
     let unreadable = roll.told.unreadable.clone();
-    roll.tell(&Answer { unreadable, ..said }, last, ledger, now)
+    let (said, unread) = (Answer { unreadable, ..said }, roll.told.refused.len());
+    let hearing = ledger.hearing(&said, unread, roll.mentions(last), now);
+    roll.tell(last, hearing.unwrap())
 }
 
 proptest! {
@@ -99,7 +102,7 @@ proptest! {
             let said = answer((what != 4).then_some(Timestamp(i64::from(what == 5))));
             let now = Instant { wall: Timestamp(second), mono: Mono(second) };
             let sum = poll(&mut one, &mut last, &body, answer(said.process), now);
-            let told = wire::aggregate(&body, NameRule::new(64)).unwrap();
+            let told = aggregate(&body, NameRule::new(64)).unwrap();
             let mut expected = Counters::default();
             told.chats.iter().for_each(|chat| expected.add(&chat.totals.or(&Counters::default())));
             prop_assert_eq!(sum, expected);
@@ -121,8 +124,7 @@ fn what_has_not_changed_is_known_again_and_what_has_is_not() {
     chats[1].2 += 1;
     let body = body(&chats, 22, false);
     let roll = Roll::read(&body, Shape::Aggregate, &mut last, NameRule::new(64), false).unwrap();
-    let read: Vec<usize> = roll.ahead.iter().map(|(place, _)| *place).collect();
-    assert_eq!(read, [1]);
+    assert_eq!(roll.news(), 1);
 }
 
 #[test]
