@@ -179,7 +179,7 @@ def parameters(path):
 
 def check_parameters():
     defaults = {}
-    for path in [*RULES, ALERTS / "alertmanager.yml", ALERTS / "blackbox.yml"]:
+    for path in [*RULES, *(ALERTS / f"{name}.yml" for name in ("alertmanager", "blackbox", "prometheus"))]:
         for number, name, default, line in parameters(path):
             where = f"{path.name}:{number}"
             if line.count(default) != 1:

@@ -27,6 +27,7 @@ pub const FILES: &[File] = files![
     "alerts/cost.rules.yml",
     "alerts/exporter.rules.yml",
     "alerts/meta.rules.yml",
+    "alerts/prometheus.yml",
     "alerts/runbooks/ChatStalled.md",
     "alerts/runbooks/ChatsNotAnswered.md",
     "alerts/runbooks/CostSLOViolation.md",
