@@ -35,7 +35,8 @@ pub enum Command {
     /// Turn old logs into samples with timestamps, for `promtool tsdb create-blocks-from
     /// openmetrics`.
     Backfill(BackfillArgs),
-    /// Write the rules, Alertmanager's configuration and the dashboards, with thresholds of one's own.
+    /// Write the rules, the configurations of Prometheus and Alertmanager and the dashboards, with
+    /// thresholds and targets of one's own.
     Assets(AssetsArgs),
     /// Prove rules and dashboards of one's own against the metrics that there are.
     Check(CheckArgs),
@@ -60,6 +61,10 @@ pub struct BackfillArgs {
     /// Series of single chats as well
     #[arg(long)]
     pub chats: bool,
+    /// Label of all samples, as Prometheus adds job and instance to what it scrapes; may be given
+    /// several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
 }
 
 /// Flags of `demo`.

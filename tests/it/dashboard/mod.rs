@@ -17,6 +17,7 @@ mod broken;
 mod exceptions;
 mod layout;
 mod lint;
+mod month;
 mod schema;
 mod unit;
 mod world;
