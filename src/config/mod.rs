@@ -177,6 +177,12 @@ impl Following {
 }
 
 impl Config {
+    /// Whether a text can be a configuration file, or what is wrong with it and where. Files that it
+    /// names are not looked at.
+    pub fn understood(text: &str) -> Result<(), String> {
+        file::parse(text).map(drop)
+    }
+
     /// Puts together what was said. Flags and environment are in `args`, flags first.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         let file = match &args.config_file {

@@ -2,7 +2,7 @@
 
 mod body;
 mod json;
-mod negotiate;
+pub mod negotiate;
 mod page;
 mod patience;
 pub mod reply;
