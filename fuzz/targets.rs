@@ -15,8 +15,11 @@ use mozaiks_exporter::server::negotiate;
 use mozaiks_exporter::sources::scrape::{Last, Roll, Shape, Told};
 use mozaiks_exporter::sources::{ag2, logs, mongodb as stored, receive, scrape};
 
-/// All of them by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
     ("snapshot", snapshot),
     ("events", events),
     ("usage", usage),
