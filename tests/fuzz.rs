@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestError, TestRunner};
 
 #[path = "fuzz/seeds.rs"]
 mod seeds;
@@ -197,8 +197,12 @@ fn mutations_pass() {
             target(&bytes);
             Ok(())
         });
-        if let Err(found) = tried {
-            panic!("{name}: {found}");
+        match tried {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, bytes)) => {
+                panic!("{name}: {reason}: b\"{}\"", bytes.escape_ascii())
+            }
+            Err(error) => panic!("{name}: {error}"),
         }
     }
 }
