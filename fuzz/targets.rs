@@ -168,10 +168,48 @@ pub fn log_line(line: &[u8]) {
         is_bounded(&line.event);
         assert!(line.event.is_none() || !line.echo, "what we caused ourselves counts");
     }
+    // What is read in its usual form is read the same in an unusual one.
+    if let Some(rest) = line.strip_prefix(br#"{"ts""#)
+        && matches!(read, logs::Read::Line(_))
+        && serde_json::from_slice::<Unique>(line).is_ok()
+    {
+        let unusual = [br#"{"\u0074s""#, rest].concat();
+        assert_eq!(read, logs::read(&unusual, names(), NOW), "a form counts");
+    }
     // A line break of another system changes nothing.
     if line.last() != Some(&b'\r') {
         let ended = [line, b"\r"].concat();
         assert_eq!(read, logs::read(&ended, names(), NOW), "a line break counts");
+    }
+}
+
+/// An object that says nothing twice, and whatever is in it.
+struct Unique;
+
+impl<'de> serde::Deserialize<'de> for Unique {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> serde::de::Visitor<'de> for Keys {
+            type Value = Unique;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Unique, A::Error> {
+                let mut seen = std::collections::BTreeSet::new();
+                while let Some((key, _)) = map.next_entry::<String, serde_json::Value>()? {
+                    if !seen.insert(key) {
+                        return Err(serde::de::Error::custom("a key stands twice"));
+                    }
+                }
+                Ok(Unique)
+            }
+        }
+        deserializer.deserialize_map(Keys)
     }
 }
 
@@ -239,6 +277,10 @@ pub fn redaction(bytes: &[u8]) {
     let mut streamed = Vec::new();
     filter(text.as_bytes(), &mut streamed).expect("memory takes everything");
     assert_eq!(once.as_bytes(), streamed, "a stream is redacted otherwise");
+    // It may have been found in here by the fuzzer, and stand where nobody would see a secret.
+    if text.contains(SECRET) {
+        return;
+    }
     for planted in [format!("{text}\n{SECRET}\n"), format!("{text}\napi_key={SECRET}\nmore\n")] {
         assert!(!redact(&planted).contains(SECRET), "a secret is shown");
     }
