@@ -239,7 +239,11 @@ impl Engine {
         let lines = lines + few::lines(&scrape.parts);
         let format = scrape.wanted.format;
         let mut pieces = Vec::new();
-        for part in self.kept().shelf.pack(scrape.parts, format, scrape.version) {
+        let mut kept = self.kept();
+        let version = (kept.era == scrape.era).then_some(scrape.version);
+        let parts = kept.shelf.pack(scrape.parts, format, version);
+        drop(kept);
+        for part in parts {
             if let Some(piece) = part {
                 pieces.push(piece);
                 continue;
@@ -265,7 +269,8 @@ impl Engine {
             Taken::Ticked(page, draft) => self.tick(page, &draft, press),
             Taken::Fresh { draft, keep_as } => {
                 let known = keep_as.and_then(|keep_as| self.kept().known(era, keep_as));
-                if let Some(page) = known {
+                // One that was taken out later may show what this one hides.
+                if let Some(page) = known.filter(|page| page.hidden_at.is_some() == draft.hides) {
                     // Another scrape was faster.
                     return if page.lives { self.tick(page, &draft, press) } else { page };
                 }

@@ -84,12 +84,13 @@ impl Shelf {
         parts
     }
 
-    /// Makes pieces of texts, and keeps them. None stands in the place of the chats.
+    /// Makes pieces of texts, and keeps them as those of that version; without one they are not kept.
+    /// None stands in the place of the chats.
     pub(super) fn pack(
         &mut self,
         parts: Vec<Part>,
         format: Format,
-        version: u64,
+        version: Option<u64>,
     ) -> Vec<Option<Piece>> {
         let mut fresh: BTreeMap<(usize, Format), Filed> = BTreeMap::new();
         let mut pieces = Vec::new();
@@ -100,7 +101,7 @@ impl Shelf {
                 Part::Text { section, text, lines } => {
                     let known = self.sections.get(&(section, format));
                     let filed = fresh.entry((section, format)).or_default();
-                    filed.version = version;
+                    filed.version = version.unwrap_or_default();
                     filed.lines += lines;
                     for block in blocks(&text) {
                         let known = known.and_then(|known| known.blocks.get(filed.blocks.len()));
@@ -118,7 +119,9 @@ impl Shelf {
                 }
             }
         }
-        self.sections.extend(fresh);
+        if version.is_some() {
+            self.sections.extend(fresh);
+        }
         pieces
     }
 }
