@@ -6,15 +6,16 @@ processors are read here, the few that its file uses. All have to come to the sa
 
 import datetime
 import json
-import pathlib
 import re
 import subprocess
 
+import logstash_pipeline_parser
 import vrl_python
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-LOGS = ROOT / "deploy/logs"
+from common import DEPLOY, ROOT, fault
+
+LOGS = DEPLOY / "logs"
 FIXTURES = ROOT / "tests/fixtures/runtime"
 RECORDED = ["logs/production_json/mozaiks.log", "logs/development_json/mozaiks.log"]
 # What the recordings have no line of.
@@ -265,7 +266,63 @@ def mapped(template, event, path=""):
             yield f"{where} is {value!r}, which is no {place['type']}"
 
 
-def check(fault):
+def check_logstash():
+    """Its grammar alone; what its Ruby does is seen by running it."""
+    try:
+        tree = logstash_pipeline_parser.Pipeline((LOGS / "logstash/mozaiks.conf").read_text()).parse()
+    except Exception as error:
+        fault("deploy/logs/logstash/mozaiks.conf", f"is no pipeline: {error}")
+        return
+    if [section[0] for section in tree] != ["input", "filter", "output"]:
+        fault("deploy/logs/logstash/mozaiks.conf", f"has other sections: {tree}")
+
+
+def check_kibana():
+    """Every reference leads to an object of the file, and every field that is asked for is in the index."""
+    objects = [json.loads(line) for line in (LOGS / "elastic/kibana.ndjson").read_text().splitlines()]
+    there = {(one["type"], one["id"]) for one in objects}
+    if len(there) != len(objects):
+        fault("kibana.ndjson", "an id stands there twice")
+    template = json.loads((LOGS / "elastic/index-template.json").read_text())["template"]["mappings"]["properties"]
+    known = {"___records___"} | set(fields(template))
+    for one in objects:
+        where = f"kibana.ndjson, {one['id']}"
+        for reference in one["references"]:
+            if (reference["type"], reference["id"]) not in there:
+                fault(where, f"refers to {reference['id']}, which is not there")
+        text = json.dumps(one["attributes"])
+        for field in re.findall(r'"sourceField": "([^"]+)"', text) + one["attributes"].get("columns", []):
+            if field not in known:
+                fault(where, f"asks for {field}, which is not in the index")
+        for query in re.findall(r'\\?"query\\?": ?\\?"([^"\\]*)', text):
+            for field in re.findall(r"([\w.]+) :", query):
+                if field not in known:
+                    fault(where, f"asks for {field}, which is not in the index")
+        layers = one["attributes"].get("state", {}).get("datasourceStates", {}).get("formBased", {}).get("layers", {})
+        for layer in layers.values():
+            if set(layer["columnOrder"]) != set(layer["columns"]):
+                fault(where, "orders other columns than it has")
+    panels = json.loads(next(one for one in objects if one["type"] == "dashboard")["attributes"]["panelsJSON"])
+    taken = [(panel["gridData"]["x"] + x, panel["gridData"]["y"] + y) for panel in panels
+             for x in range(panel["gridData"]["w"]) for y in range(panel["gridData"]["h"])]
+    if len(set(taken)) != len(taken) or max(x for x, _ in taken) >= 48:
+        fault("kibana.ndjson", "panels overlap or stand beyond the grid")
+
+
+def fields(properties, path=""):
+    for key, place in properties.items():
+        yield path + key
+        yield from fields(place.get("properties", {}), f"{path}{key}.")
+        yield from fields(place.get("fields", {}), f"{path}{key}.")
+
+
+def check():
+    check_logstash()
+    check_kibana()
+    for script in [*LOGS.rglob("*.sh"), DEPLOY / "compose/secrets.sh", DEPLOY / "docker/rootfs"]:
+        run(["sh", "-n", str(script)])
+    for script in LOGS.rglob("*.rb"):
+        run(["ruby", "-c", str(script)])
     wanted = [plain(one and {**one, **CONSTANT}) for one in map(expected, lines())]
     template = json.loads((LOGS / "elastic/index-template.json").read_text())["template"]["mappings"]
     for event in wanted:
@@ -283,5 +340,5 @@ def check(fault):
             if got != want:
                 fault(f"deploy/logs/{name}", f"makes {json.dumps(got)} of {line[:200]}, not {json.dumps(want)}")
                 break
-    return len(wanted), len(engines)
+    return f"{len(wanted)} lines through {len(engines)} shippers"
 
