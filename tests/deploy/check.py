@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import pathlib
+import re
 import sys
 
 import common
@@ -27,12 +28,25 @@ def check_yaml():
     return f"{len(paths)} files of YAML"
 
 
+def check_links():
+    """What pages of deploy/ and the page on uptime point to is there."""
+    pages = [*common.files("**/README.md"), common.ROOT / "docs/uptime.md"]
+    links = 0
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            links += 1
+            if "://" not in link and not (page.parent / link).exists():
+                common.fault(common.name(page), f"points to {link}, which is not there")
+    return f"{links} links of {len(pages)} pages"
+
+
 def main():
     binary = pathlib.Path(sys.argv[1]).resolve()
     known = flags.Known(binary)
     subjects = {
         "image": lambda: image.check(),
         "yaml": check_yaml,
+        "links": check_links,
         "compose": lambda: compose.check(known),
         "kubernetes": lambda: kubernetes.check(known),
         "systemd": lambda: systemd.check(binary),

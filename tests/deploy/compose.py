@@ -6,6 +6,8 @@ import pathlib
 import shutil
 import tempfile
 
+import yaml
+
 from common import DEPLOY, ROOT, ask, check_image, fault
 
 # Which files and profiles go together.
@@ -88,6 +90,21 @@ def check_service(known, where, name, service, secrets):
         known.check_arguments(where, service.get("command") or [])
 
 
+def check_probes(where, services):
+    """Modules that are asked for exist, and see their token."""
+    config = dict(sources(services["blackbox"]))["/etc/blackbox_exporter/blackbox.yml"]
+    modules = yaml.safe_load(config.read_text())["modules"]
+    mounted = {f"/run/secrets/{secret['source']}" for secret in services["blackbox"].get("secrets", [])}
+    targets = dict(sources(services["prometheus"]))["/etc/prometheus/targets/probes.yml"]
+    for group in yaml.safe_load(targets.read_text()):
+        module = modules.get(group["labels"]["__param_module"])
+        token = module and module["http"].get("bearer_token_file")
+        if module is None:
+            fault(where, f"{targets.name} asks for {group['labels']}, which is no module")
+        elif token and token not in mounted:
+            fault(where, f"probes of {group['targets']} read {token}, which is not mounted")
+
+
 def check_programs(where, services):
     with tempfile.TemporaryDirectory() as folder:
         service = services["prometheus"]
@@ -131,4 +148,5 @@ def check(known):
                 check_service(known, f"compose, {form}, {name}", name, service, config.get("secrets", {}))
             if form in ("demo", "mine", "runtime"):
                 check_programs(f"compose, {form}", config["services"])
+                check_probes(f"compose, {form}", config["services"])
     return f"{len(FORMS)} forms of {len(seen)} services"

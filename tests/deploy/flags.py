@@ -73,7 +73,7 @@ class Known:
 def commands_in(text):
     """Command lines of the exporter in scripts, units and code blocks, each as words, without what follows a pipe."""
     joined = re.sub(r"\\\n\s*", " ", text)
-    for found in re.finditer(r"(?:^|[\s/`'\"(&|])mozaiks-exporter((?:[ ,\"']+[\w./=:$%{}@<>*~+-]+)+)", joined):
+    for found in re.finditer(r"(?:^|[\s/`'\"(&|])mozaiks-exporter(?::[\w.-]+)?((?:[ ,\"']+[\w./=:$%{}@<>*~+-]+)+)", joined):
         words = re.split(r"[ ,\"']+", found[1].strip())
         if found[1][0] in " \"'" and words:
             yield [word for word in words if word]

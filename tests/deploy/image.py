@@ -62,4 +62,7 @@ def check():
         for included in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', text):
             if (path.parent / included).resolve() not in seen:
                 fault("Dockerfile.dockerignore", f"{included}, which {path.relative_to(ROOT)} includes, is shut out")
+    for included in re.findall(r'^    "((?:alerts|grafana)/[^"]+)",$', (ROOT / "src/assets/files.rs").read_text(), re.M):
+        if ROOT / included not in seen:
+            fault("Dockerfile.dockerignore", f"{included}, which the binary holds, is shut out")
     return f"{len(seen)} files go into the build"

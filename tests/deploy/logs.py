@@ -5,9 +5,13 @@ processors are read here, the few that its file uses. All have to come to the sa
 """
 
 import datetime
+import http.server
 import json
+import os
 import re
 import subprocess
+import tempfile
+import threading
 
 import logstash_pipeline_parser
 import vrl_python
@@ -316,8 +320,55 @@ def fields(properties, path=""):
         yield from fields(place.get("fields", {}), f"{path}{key}.")
 
 
+class Elastic(http.server.BaseHTTPRequestHandler):
+    """What setup.sh talks to: notes what it is asked, and takes it or not."""
+
+    seen, takes = [], True
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.seen.append((self.path, self.headers, body))
+        said = json.dumps({"success": self.takes}, separators=(",", ":")).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_POST = do_PUT
+
+    def log_message(self, *_):
+        pass
+
+
+def check_setup():
+    """setup.sh sends each file to its place with the key, and says so if Kibana does not take it."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elastic)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    with tempfile.NamedTemporaryFile("w") as key:
+        key.write("a2V5\n")
+        key.flush()
+        environment = {"PATH": os.environ["PATH"], "ELASTICSEARCH_URL": url, "KIBANA_URL": url}
+        for Elastic.takes, more in ((True, {"ELASTICSEARCH_API_KEY_FILE": key.name}), (False, {})):
+            Elastic.seen.clear()
+            done = subprocess.run(["sh", LOGS / "elastic/setup.sh"], env=environment | more, capture_output=True, text=True)
+            if (done.returncode == 0) is not Elastic.takes:
+                fault("setup.sh", f"ends with {done.returncode} where Kibana says {Elastic.takes}: {done.stderr}")
+            files = {"/_ilm/policy/mozaiksai": "lifecycle.json", "/_index_template/mozaiksai": "index-template.json",
+                     "/api/saved_objects/_import?overwrite=true": "kibana.ndjson"}
+            if [path for path, _, _ in Elastic.seen] != list(files):
+                fault("setup.sh", f"asks for {[path for path, _, _ in Elastic.seen]}")
+            for path, headers, body in Elastic.seen:
+                if (LOGS / "elastic" / files.get(path, "")).read_text() not in body:
+                    fault("setup.sh", f"sends something else to {path}")
+                if headers.get("Authorization") != ("ApiKey a2V5" if more else None):
+                    fault("setup.sh", f"shows {headers.get('Authorization')} to {path}")
+    server.shutdown()
+
+
 def check():
     check_logstash()
+    check_setup()
     check_kibana()
     for script in [*LOGS.rglob("*.sh"), DEPLOY / "compose/secrets.sh", DEPLOY / "docker/rootfs"]:
         run(["sh", "-n", str(script)])

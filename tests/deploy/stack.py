@@ -21,7 +21,7 @@ PROGRAMS = {"prometheus": "/usr/bin/prometheus", "alertmanager": "/usr/bin/prome
 # Of each job, how many addresses have to answer.
 TARGETS = {"mozaiksai": 1, "mozaiksai-probe": 2, "prometheus": 1, "alertmanager": 1, "blackbox": 1}
 # Every 30 s an address is probed, so that the last of them is heard of in time.
-TRIES, PAUSE = 100, 0.5
+TRIES, PAUSE = 240, 0.5
 
 
 def sandbox(folder, name, service, binary):

@@ -134,6 +134,8 @@ def check_rotation(binary):
                     file.writelines(map(line, range(50, 70)))
                     file.flush()
                     wait_for(address, 70, config.name)
+                    if not path.stat().st_size:
+                        fault(config.name, "what is written after the rotation goes to the file that was put aside")
                 finally:
                     running.terminate()
                     running.wait(timeout=20)
