@@ -44,7 +44,7 @@ def main():
     binary = pathlib.Path(sys.argv[1]).resolve()
     known = flags.Known(binary)
     subjects = {
-        "image": lambda: image.check(),
+        "image": lambda: image.check(binary),
         "yaml": check_yaml,
         "links": check_links,
         "compose": lambda: compose.check(known),

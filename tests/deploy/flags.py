@@ -93,7 +93,7 @@ def check(known):
             # Prose and names of units and images go on otherwise.
             if not words or not re.fullmatch(r"(--[a-z].*|[a-z]+)", words[0]):
                 continue
-            if words[0].startswith("--") or words[0] in known.commands or words[0] == "healthcheck":
+            if words[0].startswith("--") or words[0] in known.commands:
                 seen += 1
                 known.check_arguments(name(path), words)
     return f"{seen} mentions of {len(known.variables)} variables and {len(known.commands)} commands"

@@ -2,9 +2,11 @@
 
 import json
 import re
-import shutil
-import tempfile
 import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
 
 from common import DEPLOY, ROOT, ask, check_image, fault
 
@@ -27,7 +29,54 @@ def let_through():
             yield from [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
-def check():
+def inside(root):
+    """In a network of its own: starts the exporter in the image's files as its user, with a root that cannot be
+    written, and has it asked as HEALTHCHECK does. Prints what is wrong, a line each."""
+    root = pathlib.Path(root)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    text = DOCKERFILE.read_text().replace("\\\n", "")
+    (root / "state").mkdir()
+    start = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "65532", "--gid", "65532", "--ro-bind", root / "rootfs", "/",
+             "--bind", root / "state", "/var/lib/mozaiks-exporter", "--clearenv"]
+    for variable, value in re.findall(r"(MOZAIKS_\w+)=(\S*)", re.search(r"^ENV (.*)$", text, re.M)[1]):
+        start += ["--setenv", variable, value]
+    entry = json.loads(re.search(r"^ENTRYPOINT (.*)$", text, re.M)[1])
+    probe = json.loads(re.search(r"^HEALTHCHECK .*?CMD (.*)$", text, re.M)[1])
+    dead = subprocess.run([*start, *probe], capture_output=True, text=True)
+    if dead.returncode != 1:
+        print(f"HEALTHCHECK ends with {dead.returncode} where nothing runs: {dead.stderr.strip()}")
+    running = subprocess.Popen([*start, *entry], stderr=subprocess.PIPE, text=True)
+    said = []
+    for line in running.stderr:
+        said.append(line)
+        if "metrics listener ready" in line:
+            break
+    well = subprocess.run([*start, *probe], capture_output=True, text=True)
+    if well.returncode:
+        print(f"HEALTHCHECK ends with {well.returncode}: {well.stderr.strip()} {''.join(said)[-300:]}")
+    running.terminate()
+    running.wait(timeout=20)
+    if not (root / "state/state.db").is_file():
+        print("the exporter keeps no state where the volume is")
+
+
+def check_files(binary):
+    with tempfile.TemporaryDirectory() as folder:
+        good, _, said = ask(["fakeroot", DEPLOY / "docker/rootfs", binary, pathlib.Path(folder, "rootfs")])
+        if not good:
+            fault("rootfs", said)
+            return
+        done = subprocess.run(["unshare", "--map-root-user", "--net", sys.executable, "-B", __file__, folder],
+                              capture_output=True, text=True)
+        if done.returncode:
+            fault("image", f"could not be tried (namespaces are needed): {done.stderr[-800:]}")
+        for line in done.stdout.split("\n"):
+            if line:
+                fault("image", line)
+
+
+def check(binary):
+    check_files(binary)
     good, _, said = ask(["hadolint", DOCKERFILE])
     if not good:
         fault("hadolint", said)
@@ -66,3 +115,7 @@ def check():
         if ROOT / included not in seen:
             fault("Dockerfile.dockerignore", f"{included}, which the binary holds, is shut out")
     return f"{len(seen)} files go into the build"
+
+
+if __name__ == "__main__":
+    inside(*sys.argv[1:])
