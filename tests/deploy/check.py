@@ -28,6 +28,15 @@ def check_yaml():
     return f"{len(paths)} files of YAML"
 
 
+def check_scripts():
+    scripts = [path for path in common.files("**/*", "check") if path.suffix not in (".md", ".json", ".ndjson")
+               and re.match(r"#!.*\b(ba)?sh\b", path.read_text(encoding="utf-8"))]
+    good, _, said = common.ask(["shellcheck", "-x", *scripts], cwd=common.ROOT)
+    if not good or len(scripts) < 4:
+        common.fault("shellcheck", said or f"found {len(scripts)} scripts alone")
+    return f"{len(scripts)} scripts"
+
+
 def check_links():
     """What pages of deploy/ and the page on uptime point to is there."""
     pages = [*common.files("**/README.md"), common.ROOT / "docs/uptime.md"]
@@ -47,6 +56,7 @@ def main():
         "image": lambda: image.check(binary),
         "yaml": check_yaml,
         "links": check_links,
+        "scripts": check_scripts,
         "compose": lambda: compose.check(known),
         "kubernetes": lambda: kubernetes.check(known),
         "systemd": lambda: systemd.check(binary),

@@ -49,7 +49,8 @@ def resolved(root, form):
                         "MOZAIKS_RUNTIME_IMAGE": "registry.example.com/mozaiks:5.0.0"}
     if form == "mine":
         environment["ASSETS"] = "./mine"
-    good, said, everything = ask(["docker-compose", "config", "--format", "json"], cwd=root / "deploy/compose", env=environment)
+    command = ["docker-compose", "config", "--format", "json"]
+    good, said, everything = ask(command, cwd=root / "deploy/compose", env=environment)
     if not good:
         fault(f"compose, {form}", everything)
         return None
@@ -58,7 +59,8 @@ def resolved(root, form):
 
 def sources(service):
     """What lies where in the container: (target, file or folder of ours)."""
-    return [(mount["target"], pathlib.Path(mount["source"])) for mount in service.get("volumes", []) if mount["type"] == "bind"]
+    return [(mount["target"], pathlib.Path(mount["source"]))
+            for mount in service.get("volumes", []) if mount["type"] == "bind"]
 
 
 def here(service, text):

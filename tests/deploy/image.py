@@ -36,8 +36,8 @@ def inside(root):
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     text = DOCKERFILE.read_text().replace("\\\n", "")
     (root / "state").mkdir()
-    start = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "65532", "--gid", "65532", "--ro-bind", root / "rootfs", "/",
-             "--bind", root / "state", "/var/lib/mozaiks-exporter", "--clearenv"]
+    start = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "65532", "--gid", "65532", "--clearenv",
+             "--ro-bind", root / "rootfs", "/", "--bind", root / "state", "/var/lib/mozaiks-exporter"]
     for variable, value in re.findall(r"(MOZAIKS_\w+)=(\S*)", re.search(r"^ENV (.*)$", text, re.M)[1]):
         start += ["--setenv", variable, value]
     entry = json.loads(re.search(r"^ENTRYPOINT (.*)$", text, re.M)[1])
@@ -98,7 +98,8 @@ def check(binary):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
         # Targets whose files are missing are refused here already.
-        good, said, all_said = ask(["cargo", "metadata", "--offline", "--locked", "--no-deps", "--format-version=1"], cwd=folder)
+        command = ["cargo", "metadata", "--offline", "--locked", "--no-deps", "--format-version=1"]
+        good, said, all_said = ask(command, cwd=folder)
         if not good:
             fault("Dockerfile.dockerignore", f"cargo refuses what the build sees: {all_said}")
         elif "mozaiks-exporter" not in {target["name"] for target in json.loads(said)["packages"][0]["targets"]}:

@@ -105,8 +105,9 @@ def check_links(where, found):
         if not labels() or not met:
             fault(where, f"{document['kind']} {document['metadata']['name']} selects no pod")
             continue
-        ports = {port["name"] for pod in met for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
-                 for port in container.get("ports", [])}
+        containers = [container for pod in met
+                      for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])]
+        ports = {port["name"] for container in containers for port in container.get("ports", [])}
         asked = {"Service": lambda: [port["targetPort"] for port in spec["ports"]],
                  "PodMonitor": lambda: [end["port"] for end in spec["podMetricsEndpoints"]],
                  "NetworkPolicy": lambda: [port["port"] for rule in spec["ingress"] for port in rule["ports"]]}
@@ -114,19 +115,23 @@ def check_links(where, found):
             if port not in ports:
                 fault(where, f"{document['kind']} {document['metadata']['name']} names the port {port}, which no pod has")
         if document["kind"] == "PodMonitor":
-            jobs = [one["replacement"] for end in spec["podMetricsEndpoints"] for one in end["relabelings"] if one["targetLabel"] == "job"]
+            jobs = [one["replacement"] for end in spec["podMetricsEndpoints"] for one in end["relabelings"]
+                    if one["targetLabel"] == "job"]
             if jobs != ["mozaiksai"]:
                 fault(where, f"the job is {jobs}")
 
 
-def check_shipped(where, found, suffix=""):
+def check_shipped(where, found):
     """Rules and dashboards are those of alerts/ and grafana/, all of them."""
-    wanted = {path.name.removesuffix(".rules.yml"): yaml.safe_load(path.read_text())["groups"] for path in (ROOT / "alerts").glob("*.rules.yml")}
-    rules = {document["metadata"]["name"].rsplit("-", 1)[-1]: document["spec"]["groups"] for document in found if document["kind"] == "PrometheusRule"}
+    wanted = {path.name.removesuffix(".rules.yml"): yaml.safe_load(path.read_text())["groups"]
+              for path in (ROOT / "alerts").glob("*.rules.yml")}
+    rules = {document["metadata"]["name"].rsplit("-", 1)[-1]: document["spec"]["groups"]
+             for document in found if document["kind"] == "PrometheusRule"}
     if rules != wanted:
         fault(where, f"rules are not those of alerts/: {sorted(rules)} against {sorted(wanted)}, or what is in them")
     wanted = {path.name: path.read_text() for path in (ROOT / "grafana/dashboards").glob("*.json")}
-    maps = [document for document in found if document["kind"] == "ConfigMap" and document["metadata"]["labels"].get("grafana_dashboard")]
+    maps = [document for document in found
+            if document["kind"] == "ConfigMap" and document["metadata"]["labels"].get("grafana_dashboard")]
     boards = {file: text for document in maps for file, text in document["data"].items()}
     if boards != wanted:
         fault(where, f"dashboards are not those of grafana/: {sorted(boards)} against {sorted(wanted)}, or what is in them")
@@ -137,7 +142,8 @@ def check_shipped(where, found, suffix=""):
 
 
 def check_promtool(found):
-    groups = [group for document in found if document["kind"] == "PrometheusRule" for group in document["spec"]["groups"]]
+    groups = [group for document in found if document["kind"] == "PrometheusRule"
+              for group in document["spec"]["groups"]]
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         yaml.safe_dump({"groups": groups}, file)
         file.flush()
@@ -155,7 +161,8 @@ def check_refused():
 
 
 def check(known):
-    forms = {f"kubernetes/{folder}": kustomized(KUBERNETES / folder) for folder in ("examples/sidecar", "examples/central", "monitoring")}
+    forms = {f"kubernetes/{folder}": kustomized(KUBERNETES / folder)
+             for folder in ("examples/sidecar", "examples/central", "monitoring")}
     forms["helm"] = templated("helm")
     forms["helm, full"] = templated("helm, full", "-f", KUBERNETES / "helm/examples/full.yaml")
     forms["helm, bare"] = templated("helm, bare", *(f"--set={name}.enabled=false" for name in (

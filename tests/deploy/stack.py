@@ -25,8 +25,9 @@ TRIES, PAUSE = 240, 0.5
 
 
 def sandbox(folder, name, service, binary):
-    command = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/usr", "/usr", "--proc", "/proc",
-               "--dev", "/dev", "--dir", "/etc", "--dir", "/tmp", "--ro-bind", folder / "hosts", "/etc/hosts"]
+    command = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/usr", "/usr",
+               "--proc", "/proc", "--dev", "/dev", "--dir", "/etc", "--dir", "/tmp",
+               "--ro-bind", folder / "hosts", "/etc/hosts"]
     for link in ("bin", "lib", "lib64"):
         command += ["--symlink", f"usr/{link}", f"/{link}"]
     program = PROGRAMS.get(name)

@@ -33,7 +33,8 @@ def root_of_a_machine(folder):
         path.write_text("#!/bin/sh\n")
         path.chmod(0o755)
     for unit, program in PACKAGED.items():
-        (system / f"{unit}.service").write_text(f"[Service]\nUser=prometheus\nEnvironmentFile=-/etc/default/{unit}\nExecStart=/usr/bin/{program} $ARGS\n")
+        (system / f"{unit}.service").write_text(f"[Service]\nUser=prometheus\nEnvironmentFile=-/etc/default/{unit}\n"
+                                                f"ExecStart=/usr/bin/{program} $ARGS\n")
     for target in ("basic", "sysinit", "network-online", "multi-user", "shutdown"):
         (system / f"{target}.target").write_text("[Unit]\nDescription=there\n")
     for path in UNITS.rglob("*"):
@@ -105,14 +106,14 @@ def check_rotation(binary):
             rules.write_text(text)
             rules.chmod(0o644)
             def line(number):
-                return (f'{{"source_id": {number}, "source_name": "a", "event_name": "received_message", "json_state": "{{}}", '
-                        f'"timestamp": "2026-01-18 01:58:06.{number:06}", "thread_id": 1}}\n')
+                return (f'{{"source_id": {number}, "source_name": "a", "event_name": "received_message", '
+                        f'"json_state": "{{}}", "timestamp": "2026-01-18 01:58:06.{number:06}", "thread_id": 1}}\n')
 
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(map(line, range(50)))
                 file.flush()
-                command = [binary, "serve", f"--state-dir={folder}/state", "--web.listen-address=127.0.0.1:0", "--log.format=json",
-                           "--control.listen-address=", "--runtime.url=one=", f"--ag2.path={path}"]
+                command = [binary, "serve", f"--state-dir={folder}/state", "--web.listen-address=127.0.0.1:0",
+                           "--log.format=json", "--control.listen-address=", "--runtime.url=one=", f"--ag2.path={path}"]
                 running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]})
                 address = None
                 for said in running.stderr:
