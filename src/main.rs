@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use mozaiks_exporter::app::{App, StartError, chain};
 use mozaiks_exporter::cli::{
-    AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, ServeArgs,
+    AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, HealthcheckArgs, ServeArgs,
 };
 use mozaiks_exporter::config::Config;
 use mozaiks_exporter::model::SystemClock;
-use mozaiks_exporter::{assets, backfill, check, demo, logging, redact};
+use mozaiks_exporter::{assets, backfill, check, demo, healthcheck, logging, redact};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Some(Command::Backfill(args)) => run_backfill(&args),
         Some(Command::Assets(args)) => run_assets(&args),
         Some(Command::Check(args)) => run_check(&args),
+        Some(Command::Healthcheck(args)) => run_healthcheck(&args),
         Some(Command::Serve(args)) => run_serve(&args),
         None => run_serve(&cli.serve),
     }
@@ -125,6 +126,10 @@ fn run_check(args: &CheckArgs) -> ExitCode {
         Ok(_) => ExitCode::from(u8::from(!report.is_fine())),
         Err(error) => fail(&error, 1),
     }
+}
+
+fn run_healthcheck(args: &HealthcheckArgs) -> ExitCode {
+    in_runtime(async { healthcheck::run(args).await })
 }
 
 /// Whoever reads our output may stop reading: that is no error.

@@ -8,6 +8,7 @@ mod event;
 mod fact;
 mod hear;
 mod name;
+mod print;
 mod usd;
 
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
@@ -17,4 +18,5 @@ pub use fact::{
 };
 pub use hear::{Hear, Heard, Mark, Mention};
 pub use name::{NameRule, OTHER, UNKNOWN};
+pub use print::{Key, Print};
 pub use usd::{Usd, UsdError};
