@@ -22,6 +22,7 @@
 //! | [`store`] | brings the ledger to the disk and back |
 //! | [`flush`] | writes the state of chats to the shared store |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
+//! | [`access`] | decides who gets in |
 //! | [`server`] | knows HTTP as a server, and answers who reads |
 //! | [`control`] | takes in what is pushed |
 //! | [`telemetry`] | counts what the exporter itself does |
@@ -33,6 +34,7 @@
 //! | [`backfill`] | takes a ledger through the past |
 //! | [`demo`] | simulates a runtime |
 
+pub mod access;
 pub mod app;
 pub mod assets;
 pub mod backfill;

@@ -11,11 +11,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use mozaiks_exporter::app::{App, StartError, chain};
+use mozaiks_exporter::app::{Again, App, StartError};
 use mozaiks_exporter::cli::{
     AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, ServeArgs,
 };
 use mozaiks_exporter::config::Config;
+use mozaiks_exporter::logging::chain;
 use mozaiks_exporter::model::SystemClock;
 use mozaiks_exporter::{assets, backfill, check, demo, logging, redact};
 
@@ -69,11 +70,14 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
         Err(error) => return fail(&error, USAGE),
     };
     let logging = logging::start(&config.log);
-    let code = in_runtime(async {
+    let served = async {
+        let hangups = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        let again = Again { args: args.clone(), hangups };
         let app = App::new(config, Arc::new(SystemClock::start())).await?;
-        app.run(stop_signal()?).await;
+        app.run(stop_signal()?, Some(again)).await;
         Ok::<_, StartError>(())
-    });
+    };
+    let code = in_runtime(served, |error| if error.is_usage() { USAGE } else { 1 });
     if logging.dropped_lines() > 0 {
         tracing::warn!(
             lines = logging.dropped_lines(),
@@ -85,17 +89,18 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
 
 fn run_demo(args: &DemoArgs) -> ExitCode {
     let _logging = logging::start(&quiet());
-    in_runtime(async { demo::run(args, stop_signal()?).await })
+    in_runtime(async { demo::run(args, stop_signal()?).await }, |_| 1)
 }
 
 fn run_backfill(args: &BackfillArgs) -> ExitCode {
     let _logging = logging::start(&quiet());
-    in_runtime(async {
+    let work = async {
         let summary = backfill::run(args).await?;
         // Nothing can be done about a closed standard error.
         writeln!(std::io::stderr(), "{summary}").ok();
         Ok::<_, backfill::BackfillError>(())
-    })
+    };
+    in_runtime(work, |_| 1)
 }
 
 fn run_assets(args: &AssetsArgs) -> ExitCode {
@@ -148,15 +153,23 @@ fn run_redact() -> ExitCode {
     }
 }
 
-fn in_runtime<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+fn in_runtime<E: Error + 'static>(
+    work: impl Future<Output = Result<(), E>>,
+    code: impl Fn(&E) -> u8,
+) -> ExitCode {
     // Two threads: one that renders must not keep the other from answering probes.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(work) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        },
+        Ok(runtime) => {
+            let outcome = runtime.block_on(work);
+            // All that matters is done: a password that is being compared is not waited for.
+            runtime.shutdown_background();
+            match outcome {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, code(&error)),
+            }
+        }
         Err(error) => fail(&error, 1),
     }
 }

@@ -9,10 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::access::Means;
 use crate::cli::{Backlog, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::logging;
-use crate::model::NameRule;
+use crate::model::{NameRule, UNIX_SOCKET};
 use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
@@ -91,7 +92,7 @@ pub enum ConfigError {
         value: String,
     },
     /// An address that is none.
-    #[error("{flag} `{address}` is not ADDRESS:PORT, such as {LISTEN_ADDRESS}")]
+    #[error("{flag} `{address}` is neither ADDRESS:PORT, such as {LISTEN_ADDRESS}, nor unix:PATH")]
     Address {
         /// The option.
         flag: &'static str,
@@ -108,6 +109,8 @@ pub enum ConfigError {
 pub struct Config {
     /// Where metrics are served.
     pub listen_addresses: Vec<String>,
+    /// Who may read them.
+    pub means: Means,
     /// Where pushed events are taken, if anywhere, and how.
     pub control: Option<ControlConfig>,
     /// Where the state is kept.
@@ -137,7 +140,7 @@ pub struct Config {
 }
 
 /// How log files are followed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Following {
     /// What becomes of what lies there at the very first start.
     pub backlog: Backlog,
@@ -246,6 +249,10 @@ impl Config {
             let (flag, address) = ("--web.listen-address", wrong.clone());
             return Err(ConfigError::Address { flag, address });
         }
+        let means = Means {
+            web_config: given(args.web_config_file.as_deref(), file.web.config_file),
+            token_file: given(args.web_token_file.as_deref(), file.web.token_file),
+        };
         let control = control::load(args, file.control, &file.receive)?;
         let log = logging::Setup::new(
             args.log_level.or(file.log.level),
@@ -255,6 +262,7 @@ impl Config {
         );
         Ok(Self {
             listen_addresses,
+            means,
             control,
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
             runtimes,
@@ -279,8 +287,17 @@ impl Config {
     }
 }
 
-/// Whether it has the form `HOST:PORT` or `:PORT`; whether the host exists shows at binding.
+/// A path; an empty one is none.
+fn given(first: Option<&Path>, second: Option<PathBuf>) -> Option<PathBuf> {
+    let path = first.map(Path::to_owned).or(second);
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// Whether it has the form `HOST:PORT`, `:PORT` or `unix:PATH`; whether the host exists shows at binding.
 fn is_address(address: &str) -> bool {
+    if let Some(path) = address.strip_prefix(UNIX_SOCKET) {
+        return !path.is_empty();
+    }
     address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 

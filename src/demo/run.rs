@@ -77,6 +77,6 @@ pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), Dem
         )
         .ok();
     }
-    let ((), result) = tokio::join!(app.run(stop), simulated);
+    let ((), result) = tokio::join!(app.run(stop, None), simulated);
     result.map_err(DemoError::Runtime)
 }

@@ -10,6 +10,9 @@ mod hear;
 mod name;
 mod usd;
 
+/// What an address of a socket in the file system begins with.
+pub const UNIX_SOCKET: &str = "unix:";
+
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
 pub use event::{About, Bookmark, Delivery, Event, EventId, Level, Report, Usage, What};
 pub use fact::{
