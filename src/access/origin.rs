@@ -17,11 +17,12 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 pub enum Foreign {
     /// The browser says it.
     #[error(
-        "a page of another site sent this (Sec-Fetch-Site: {0}); what is pushed comes from programs"
+        "a page of another site sent this (Sec-Fetch-Site: {0}); only programs and pages of this \
+         address may ask"
     )]
     Site(String),
     /// The page is not ours.
-    #[error("a page of {0} sent this (Origin); what is pushed comes from programs")]
+    #[error("a page of {0} sent this (Origin); only programs and pages of this address may ask")]
     Origin(String),
     /// The name is not ours.
     #[error("{0} is no name of this machine (Host); on loopback, ask for localhost or an address")]

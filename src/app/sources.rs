@@ -167,8 +167,13 @@ impl Watching {
     fn forget(&self, name: &Arc<str>, id: RuntimeId, stays: bool) {
         self.intake.ledger.lock().unwatch(id);
         let numbers = &mut self.intake.telemetry.lock();
-        numbers.followers.retain(|(runtime, _), _| **runtime != **name);
+        for ((runtime, _), follower) in &mut numbers.followers {
+            if **runtime == **name {
+                follower.readers.clear();
+            }
+        }
         if !stays {
+            numbers.followers.retain(|(runtime, _), _| **runtime != **name);
             numbers.targets.remove(&**name);
             numbers.databases.remove(&**name);
         }
