@@ -11,15 +11,14 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A file cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {what} {}", path.display())]
+#[error("cannot read {what} {}: {why}", path.display())]
 pub struct FileError {
     /// What it is for: a flag or a key of a file.
     pub what: &'static str,
     /// Which one.
     pub path: PathBuf,
     /// Why.
-    #[source]
-    pub source: io::Error,
+    pub why: io::Error,
 }
 
 /// What was read, by digest: secrets are not kept to compare them. `None` where it could not be.
@@ -36,7 +35,7 @@ impl Reader {
     pub(super) fn read(&mut self, what: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
         let read = read(path);
         self.seen.push((path.to_owned(), read.as_deref().ok().map(print)));
-        read.map_err(|source| FileError { what, path: path.to_owned(), source })
+        read.map_err(|why| FileError { what, path: path.to_owned(), why })
     }
 
     /// Whether any of the files is no longer as it was read.
@@ -97,6 +96,6 @@ mod tests {
         let path = dir.path().join("file");
         std::fs::write(&path, vec![0; (1 << 20) + 1]).unwrap();
         let error = Reader::default().read("--flag", &path).unwrap_err();
-        assert_eq!(error.source.to_string(), "it is larger than 1 MiB");
+        assert_eq!(error.why.to_string(), "it is larger than 1 MiB");
     }
 }

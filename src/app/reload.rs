@@ -145,7 +145,7 @@ impl Reloader {
             }
         }
         let means = new.control.take().map(|control| control.means);
-        new.control = old.control.clone();
+        new.control.clone_from(&old.control);
         if let (Some(control), Some(means)) = (&mut new.control, means) {
             control.means = means;
         }
@@ -178,6 +178,7 @@ fn changed_settings(old: &Config, new: &Config) -> Vec<String> {
         ("logs.introduction_wait", differs(|settings| settings.introduction_wait)),
     ]
     .into_iter()
-    .filter_map(|(name, has_changed)| has_changed.then(|| name.to_owned()))
+    .filter(|(_, has_changed)| *has_changed)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }

@@ -1,7 +1,7 @@
 //! Where and how pushed events are taken.
 
 use super::file::{FileControl, FileReceive};
-use super::{ConfigError, given, is_address};
+use super::{ConfigError, is_address, means};
 use crate::access::Means;
 use crate::cli::{FailedToolCalls, ServeArgs};
 
@@ -34,12 +34,10 @@ pub(super) fn load(
         return Err(ConfigError::Address { flag: "--control.listen-address", address });
     }
     let failed_tool_calls = args.failed_tool_calls.or(receive.failed_tool_calls);
+    let in_file = [&file.config_file, &file.token_file];
     Ok(Some(ControlConfig {
         address,
-        means: Means {
-            web_config: given(args.control_config_file.as_deref(), file.config_file),
-            token_file: given(args.control_token_file.as_deref(), file.token_file),
-        },
+        means: means([&args.control_config_file, &args.control_token_file], in_file),
         failed_calls_count: failed_tool_calls == Some(FailedToolCalls::Calls),
     }))
 }

@@ -249,10 +249,8 @@ impl Config {
             let (flag, address) = ("--web.listen-address", wrong.clone());
             return Err(ConfigError::Address { flag, address });
         }
-        let means = Means {
-            web_config: given(args.web_config_file.as_deref(), file.web.config_file),
-            token_file: given(args.web_token_file.as_deref(), file.web.token_file),
-        };
+        let in_file = [&file.web.config_file, &file.web.token_file];
+        let means = means([&args.web_config_file, &args.web_token_file], in_file);
         let control = control::load(args, file.control, &file.receive)?;
         let log = logging::Setup::new(
             args.log_level.or(file.log.level),
@@ -287,10 +285,13 @@ impl Config {
     }
 }
 
-/// A path; an empty one is none.
-fn given(first: Option<&Path>, second: Option<PathBuf>) -> Option<PathBuf> {
-    let path = first.map(Path::to_owned).or(second);
-    path.filter(|path| !path.as_os_str().is_empty())
+/// The files that say who gets in: a web configuration file and a token. An empty path is none.
+fn means(flags: [&Option<PathBuf>; 2], in_file: [&Option<PathBuf>; 2]) -> Means {
+    let [web_config, token_file] = [0, 1].map(|i| {
+        let path = flags[i].as_ref().or(in_file[i].as_ref());
+        path.filter(|path| !path.as_os_str().is_empty()).cloned()
+    });
+    Means { web_config, token_file }
 }
 
 /// Whether it has the form `HOST:PORT`, `:PORT` or `unix:PATH`; whether the host exists shows at binding.

@@ -165,9 +165,10 @@ async fn shake_hands(
         if stream.first_byte().await.is_some_and(|byte| byte.is_ascii_uppercase()) {
             let mut wire = stream.boxed();
             // What is not read when the connection closes takes the answer with it.
-            wire.read(&mut [0; 4096]).await?;
-            wire.write_all(NOT_ENCRYPTED).await?;
-            wire.shutdown().await?;
+            if wire.read(&mut [0; 4096]).await? > 0 {
+                wire.write_all(NOT_ENCRYPTED).await?;
+                wire.shutdown().await?;
+            }
             return Err(io::Error::other("a request without TLS"));
         }
         let wire: Box<dyn Wire> = Box::new(TlsAcceptor::from(tls).accept(stream.boxed()).await?);

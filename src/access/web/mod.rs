@@ -61,7 +61,7 @@ pub enum WebError {
         /// Which one.
         path: PathBuf,
         /// Why not.
-        problem: TlsError,
+        problem: Box<TlsError>,
     },
 }
 
@@ -112,8 +112,11 @@ impl Web {
             && tls.is_wanted()
         {
             let made = tls::make(reader, &tls, dir, &mut web.notes);
-            let (config, verifies_clients) =
-                made.map_err(|problem| WebError::Tls { flag, path: path.to_owned(), problem })?;
+            let (config, verifies_clients) = made.map_err(|problem| WebError::Tls {
+                flag,
+                path: path.to_owned(),
+                problem: Box::new(problem),
+            })?;
             (web.tls, web.verifies_clients) = (Some(Arc::new(config)), verifies_clients);
         }
         if let Some(http) = file.http_server_config {
@@ -131,13 +134,14 @@ impl Web {
             ));
         }
         web.users = Users::new(hashes);
-        web.rate = file.rate_limit.map(rate).transpose().map_err(|p| refused(None, p))?.flatten();
+        web.rate =
+            file.rate_limit.as_ref().map(rate).transpose().map_err(|p| refused(None, p))?.flatten();
         Ok(web)
     }
 }
 
 /// The rate that is meant; none where there is no interval.
-fn rate(file: FileRate) -> Result<Option<Rate>, String> {
+fn rate(file: &FileRate) -> Result<Option<Rate>, String> {
     let interval = file.interval.map(Duration::from).unwrap_or_default().min(LONGEST_INTERVAL);
     if interval.is_zero() {
         return Ok(None);

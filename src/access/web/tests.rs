@@ -108,7 +108,7 @@ fn what_is_said_is_what_is_done() {
     assert!(web.tls.is_some() && !web.verifies_clients && web.notes.is_empty(), "{web:?}");
     let pem = |name: &str| {
         let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
-        text.lines().map(|line| format!("    {line}\n")).collect::<String>()
+        text.lines().flat_map(|line| ["    ", line, "\n"]).collect::<String>()
     };
     let inline = format!("tls_server_config:\n  cert: |\n{}  key: |\n{}", pem("cert"), pem("key"));
     assert!(read_in(&dir, &inline).unwrap().tls.is_some());

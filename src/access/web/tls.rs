@@ -41,7 +41,7 @@ pub enum TlsError {
         /// Where they are.
         place: String,
         /// Why.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// An authority is refused.
     #[error("{place}: an authority is refused: {source}")]
@@ -49,7 +49,7 @@ pub enum TlsError {
         /// Where it is.
         place: String,
         /// Why.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// Authorities, and nobody who has to show a certificate.
     #[error("client_ca needs a client_auth_type such as RequireAndVerifyClientCert")]
@@ -73,7 +73,7 @@ pub enum TlsError {
     NoCurve,
     /// The library refuses.
     #[error("{0}")]
-    Library(rustls::Error),
+    Library(Box<rustls::Error>),
     /// The clients' certificates cannot be verified.
     #[error("clients' certificates cannot be verified: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
@@ -101,7 +101,7 @@ pub(super) fn make(
     let provider = Arc::new(provider(file, versions.contains(&&TLS12), notes)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
-        .map_err(TlsError::Library)?;
+        .map_err(|error| TlsError::Library(Box::new(error)))?;
     let clients = clients(reader, file, dir, &provider, notes)?;
     let verifies = clients.as_ref().is_some_and(|c| c.is_mandatory && c.issuers.is_some());
     let builder = match clients {
@@ -110,7 +110,7 @@ pub(super) fn make(
     };
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|source| TlsError::Identity { place, source })?;
+        .map_err(|error| TlsError::Identity { place, source: Box::new(error) })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = file.prefer_server_cipher_suites.unwrap_or(true);
     Ok((config, verifies))
@@ -239,7 +239,10 @@ fn clients(
         let (place, pem) = fetch(reader, ("client_ca_file", "client_ca"), authorities, dir)?;
         for authority in certificates(&pem, &place)? {
             let added = roots.add(authority);
-            added.map_err(|source| TlsError::Authority { place: place.clone(), source })?;
+            added.map_err(|error| TlsError::Authority {
+                place: place.clone(),
+                source: Box::new(error),
+            })?;
         }
     }
     let verifies = matches!(kind, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify);
