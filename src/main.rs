@@ -18,6 +18,7 @@ use mozaiks_exporter::cli::{
 use mozaiks_exporter::config::Config;
 use mozaiks_exporter::logging::chain;
 use mozaiks_exporter::model::SystemClock;
+use mozaiks_exporter::server::Inherited;
 use mozaiks_exporter::{assets, backfill, check, demo, logging, redact};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
@@ -65,6 +66,8 @@ fn raise_file_limit() {
 
 fn run_serve(args: &ServeArgs) -> ExitCode {
     raise_file_limit();
+    // While there is one thread: it takes variables out of the environment.
+    let inherited = Inherited::from_service_manager();
     let config = match Config::load(args) {
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),
@@ -73,7 +76,7 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
     let served = async {
         let hangups = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
         let again = Again { args: args.clone(), hangups };
-        let app = App::new(config, Arc::new(SystemClock::start())).await?;
+        let app = App::new(config, Arc::new(SystemClock::start()), inherited).await?;
         app.run(stop_signal()?, Some(again)).await;
         Ok::<_, StartError>(())
     };

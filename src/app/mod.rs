@@ -19,9 +19,9 @@ use crate::config::{Config, FlushConfig, MongodbConfig};
 use crate::control::{self, Control, Roster, reloads};
 use crate::flush::Flush;
 use crate::metrics::Show;
-use crate::model::Clock;
+use crate::model::{Clock, HANDED_OVER};
 use crate::mongo::{Mongo, MongoError};
-use crate::server::{Admission, Listener, Site, serve};
+use crate::server::{Admission, Inherited, Listener, Site, serve};
 use crate::sources::Intake;
 use crate::store::{DirError, Keeper, Shared, StoreFile};
 use crate::telemetry::Telemetry;
@@ -90,18 +90,25 @@ pub struct App {
 
 impl App {
     /// Binds, locks and reads. What is wrong with the surroundings shows here.
-    pub async fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn new(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let telemetry = Arc::new(Telemetry::default());
         let gate = Gate::open(Side::Metrics, config.means.clone(), Arc::clone(&telemetry))?;
         let mut listeners = Vec::new();
         for address in &config.listen_addresses {
-            listeners.push(bind("--web.listen-address", address).await?);
+            let bound = bind("--web.listen-address", address, &mut inherited).await?;
+            listeners.extend(bound);
         }
         let control = match &config.control {
             Some(control) => {
                 let means = control.means.clone();
                 let gate = Gate::open(Side::Control, means, Arc::clone(&telemetry))?;
-                Some((bind("--control.listen-address", &control.address).await?, gate))
+                let address = &control.address;
+                let bound = bind("--control.listen-address", address, &mut inherited).await?;
+                bound.into_iter().next().map(|listener| (listener, gate))
             }
             None => None,
         };
@@ -195,8 +202,16 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-async fn bind(flag: &'static str, address: &str) -> Result<Listener, StartError> {
-    let bound = Listener::bind(address).await;
+/// Listens; at an address that the service manager listens at, too, all its sockets are taken.
+async fn bind(
+    flag: &'static str,
+    address: &str,
+    inherited: &mut Inherited,
+) -> Result<Vec<Listener>, StartError> {
+    let bound = match address.strip_prefix(HANDED_OVER) {
+        Some(name) => inherited.take(name),
+        None => Listener::bind(address).await.map(|listener| vec![listener]),
+    };
     bound.map_err(|source| StartError::Bind { flag, address: address.to_owned(), source })
 }
 

@@ -13,7 +13,7 @@ use crate::access::Means;
 use crate::cli::{Backlog, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::logging;
-use crate::model::{NameRule, UNIX_SOCKET};
+use crate::model::{HANDED_OVER, NameRule, UNIX_SOCKET};
 use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
@@ -92,7 +92,10 @@ pub enum ConfigError {
         value: String,
     },
     /// An address that is none.
-    #[error("{flag} `{address}` is neither ADDRESS:PORT, such as {LISTEN_ADDRESS}, nor unix:PATH")]
+    #[error(
+        "{flag} `{address}` is neither ADDRESS:PORT, such as {LISTEN_ADDRESS}, nor unix:PATH, nor \
+             systemd:NAME"
+    )]
     Address {
         /// The option.
         flag: &'static str,
@@ -294,10 +297,11 @@ fn means(flags: [&Option<PathBuf>; 2], in_file: [&Option<PathBuf>; 2]) -> Means 
     Means { web_config, token_file }
 }
 
-/// Whether it has the form `HOST:PORT`, `:PORT` or `unix:PATH`; whether the host exists shows at binding.
+/// Whether it has the form `HOST:PORT`, `:PORT`, `unix:PATH` or `systemd:NAME`; whether the host exists shows at binding.
 fn is_address(address: &str) -> bool {
-    if let Some(path) = address.strip_prefix(UNIX_SOCKET) {
-        return !path.is_empty();
+    let special = [UNIX_SOCKET, HANDED_OVER].into_iter().find_map(|how| address.strip_prefix(how));
+    if let Some(name) = special {
+        return !name.is_empty();
     }
     address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }

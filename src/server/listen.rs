@@ -19,8 +19,8 @@ const SOCKET_MODE: u32 = 0o660;
 pub enum Listener {
     /// Of the network.
     Tcp(TcpListener),
-    /// Of the file system; it is removed in the end.
-    Unix(UnixListener, SocketFile),
+    /// Of the file system; its file is removed in the end if it is ours.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 /// A socket's file.
@@ -89,7 +89,11 @@ impl Listener {
     pub fn shown(&self) -> String {
         match self {
             Self::Tcp(_) => self.address().map(|address| address.to_string()).unwrap_or_default(),
-            Self::Unix(_, file) => format!("{UNIX_SOCKET}{}", file.0.display()),
+            Self::Unix(listener, _) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                format!("{UNIX_SOCKET}{}", path.unwrap_or(Path::new("")).display())
+            }
         }
     }
 
@@ -125,7 +129,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     }?;
     let file = SocketFile(path.to_owned());
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok(Listener::Unix(bound, file))
+    Ok(Listener::Unix(bound, Some(file)))
 }
 
 /// Whether a socket's file was left behind by a process that is gone.

@@ -1,6 +1,7 @@
 //! Listeners: accept, answer, drain; and what the metrics listener answers. Knows HTTP and no source.
 
 mod body;
+mod inherit;
 mod json;
 mod listen;
 mod negotiate;
@@ -31,6 +32,7 @@ use tracing::{debug, warn};
 
 use crate::access::Gate;
 pub use body::Payload;
+pub use inherit::Inherited;
 pub use listen::Listener;
 use listen::{Stream, Wire};
 use patience::Patience;

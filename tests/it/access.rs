@@ -11,7 +11,7 @@ use crate::support::exporter::{Exporter, Launch, METRICS};
 use crate::support::http;
 use crate::support::prometheus::Prometheus;
 use crate::support::tls::Authority;
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, quiet_port};
 
 const PASSWORD: &str = "correct horse";
 const TOKEN: &str = "s3cret";
@@ -390,6 +390,34 @@ fn sockets_in_the_file_system_serve_both() {
     assert_eq!(ask(&control, "/api/v1/events", &push).unwrap().status, 202);
     assert!(exporter.terminate().success());
     assert!(!metrics.exists() && !control.exists());
+}
+
+#[test]
+fn sockets_that_the_service_manager_opens_are_taken_over() {
+    let world = World::new();
+    let (port, control) = (quiet_port(), world.path("control.sock"));
+    let launch = || {
+        world
+            .launch()
+            .hand_over(format!("web={port}"))
+            .hand_over(format!("push={}", control.display()))
+    };
+    let mut exporter = launch()
+        .flag("--web.listen-address", "systemd:web")
+        .flag("--control.listen-address", "systemd:push")
+        .start();
+    assert_eq!(exporter.address().port(), port);
+    assert_eq!(exporter.get(METRICS).status, 200);
+    let socket = control.to_str().unwrap();
+    let url = "http://localhost/-/healthy";
+    assert_eq!(curl(&["--unix-socket", socket, url]).unwrap().status, 200);
+    assert!(exporter.terminate().success());
+    assert!(control.exists(), "it is the service manager's");
+    fs::remove_file(&control).unwrap();
+    let other = launch().flag("--web.listen-address", "systemd:metrics");
+    let (status, said) = other.run_to_its_end();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("hands over no socket of that name") && said.contains("web, push"));
 }
 
 /// How a user's name is shown, on an address that others may reach.
