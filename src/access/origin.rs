@@ -25,16 +25,20 @@ pub enum Foreign {
     #[error("a page of {0} sent this (Origin); only programs and pages of this address may ask")]
     Origin(String),
     /// The name is not ours.
-    #[error("{0} is no name of this machine (Host); on loopback, ask for localhost or an address")]
+    #[error(
+        "{0} is a name that others can own (Host); on loopback, ask for localhost or an \
+             address, or set a token"
+    )]
     Host(String),
 }
 
 /// Looks for signs of a browser that another site's page has sent. `authority` is that of the request's
-/// own target, where it has one; `at_loopback` says that nobody but this machine can ask.
+/// own target, where it has one; `by_name` says that nobody but this machine can ask, and names that are not
+/// its own give others away.
 pub fn check(
     headers: &HeaderMap,
     authority: Option<&Authority>,
-    at_loopback: bool,
+    by_name: bool,
 ) -> Result<(), Foreign> {
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let short = |text: &str| text.chars().take(100).collect::<String>();
@@ -54,21 +58,23 @@ pub fn check(
         }
     }
     match host {
-        Some(host) if at_loopback && !is_own_name(host.host()) => {
+        Some(host) if by_name && !is_own_name(host.host()) => {
             Err(Foreign::Host(short(host.host())))
         }
-        None if at_loopback && headers.contains_key(HOST) => {
+        None if by_name && headers.contains_key(HOST) => {
             Err(Foreign::Host(short(&text(HOST.as_str()).unwrap_or_default())))
         }
         _ => Ok(()),
     }
 }
 
-/// An address, which no name server can lend to others, or a name that means this machine everywhere.
+/// An address, or a name that nobody can own whom a browser would find: without a dot, or under a domain
+/// that is kept for private use.
 fn is_own_name(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    address.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost")
+    let is_private = || [".localhost", ".internal"].iter().any(|domain| host.ends_with(domain));
+    address.parse::<IpAddr>().is_ok() || !host.contains('.') || is_private()
 }
 
 #[cfg(test)]
@@ -77,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    fn judge(headers: &[(&str, &str)], at_loopback: bool) -> Result<(), Foreign> {
+    fn judge(headers: &[(&str, &str)], by_name: bool) -> Result<(), Foreign> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(
@@ -85,7 +91,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        check(&map, None, at_loopback)
+        check(&map, None, by_name)
     }
 
     #[test]
@@ -96,6 +102,8 @@ mod tests {
             &[("host", "localhost:9848")],
             &[("host", "LOCALHOST")],
             &[("host", "me.localhost.:1")],
+            &[("host", "exporter:9848")],
+            &[("host", "host.docker.internal:9848")],
             &[("host", "[::1]:9848")],
             &[("host", "localhost:9848"), ("origin", "http://localhost:9848")],
             &[("host", "127.0.0.1:9848"), ("sec-fetch-site", "same-origin")],

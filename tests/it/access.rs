@@ -349,7 +349,7 @@ fn pages_of_other_sites_cannot_push() {
         ("Origin: null", "a page of null sent this"),
         ("Sec-Fetch-Site: cross-site", "a page of another site sent this"),
         ("Sec-Fetch-Site: same-site", "a page of another site sent this"),
-        ("Host: evil.example", "evil.example is no name of this machine"),
+        ("Host: evil.example", "evil.example is a name that others can own"),
     ] {
         let refused = push(&[foreign]);
         assert_eq!(refused.status, 403, "{foreign}");
@@ -357,7 +357,15 @@ fn pages_of_other_sites_cannot_push() {
     }
     let reload = format!("http://{control}/-/reload");
     assert_eq!(curl(&["-X", "POST", "-H", "Origin: http://a", &reload]).unwrap().status, 403);
-    // A name of its own is fine where others may ask, too.
+    // A name of its own is fine where others may ask, too, or where a secret is asked for.
+    let closed = world
+        .launch()
+        .flag("--state-dir", world.path("closed"))
+        .flag("--control.token-file", world.path("token"))
+        .start();
+    let url = format!("http://any:{TOKEN}@{}/openapi.json", closed.control());
+    assert_eq!(curl(&["-H", "Host: exporter.example", &url]).unwrap().status, 200);
+    assert_eq!(curl(&["-H", "Origin: http://a", &url]).unwrap().status, 403);
     let open = world
         .launch()
         .flag("--state-dir", world.path("other"))
@@ -417,7 +425,8 @@ fn sockets_that_the_service_manager_opens_are_taken_over() {
     let other = launch().flag("--web.listen-address", "systemd:metrics");
     let (status, said) = other.run_to_its_end();
     assert_eq!(status.code(), Some(1));
-    assert!(said.contains("hands over no socket of that name") && said.contains("web, push"));
+    let expected = "hands over no socket of that name (FileDescriptorName=); there is web, push";
+    assert!(said.contains(expected), "{said}");
 }
 
 /// How a user's name is shown, on an address that others may reach.

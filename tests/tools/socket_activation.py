@@ -17,6 +17,7 @@ FIRST = 3
 def listen(address):
     if address.isdigit():
         opened = socket.socket(socket.AF_INET)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(("127.0.0.1", int(address)))
     else:
         opened = socket.socket(socket.AF_UNIX)
@@ -28,9 +29,10 @@ def listen(address):
 def main():
     split = sys.argv.index("--")
     wanted = [argument.split("=", 1) for argument in sys.argv[1:split]]
-    # Out of the way of the numbers that they get.
-    opened = [os.dup2(listen(address).fileno(), 100 + n) for n, (_, address) in enumerate(wanted)]
-    for number, descriptor in enumerate(opened):
+    opened = [listen(address) for _, address in wanted]
+    # First out of the way of the numbers that they get.
+    moved = [os.dup2(one.fileno(), 100 + number) for number, one in enumerate(opened)]
+    for number, descriptor in enumerate(moved):
         os.dup2(descriptor, FIRST + number)
     names = ":".join(name for name, _ in wanted)
     said = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(wanted)), "LISTEN_FDNAMES": names}
