@@ -32,6 +32,7 @@
 //! | [`assets`] | writes the files that ship, with values of the user's |
 //! | [`check`] | proves what the user wrote |
 //! | [`backfill`] | takes a ledger through the past |
+//! | [`healthcheck`] | asks another exporter whether it is well |
 //! | [`demo`] | simulates a runtime |
 
 pub mod access;
@@ -44,6 +45,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod flush;
+pub mod healthcheck;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;

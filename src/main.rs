@@ -13,13 +13,13 @@ use tokio::sync::watch;
 
 use mozaiks_exporter::app::{Again, App, StartError};
 use mozaiks_exporter::cli::{
-    AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, ServeArgs,
+    AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, HealthcheckArgs, ServeArgs,
 };
 use mozaiks_exporter::config::Config;
 use mozaiks_exporter::logging::chain;
 use mozaiks_exporter::model::SystemClock;
 use mozaiks_exporter::server::Inherited;
-use mozaiks_exporter::{assets, backfill, check, demo, logging, redact};
+use mozaiks_exporter::{assets, backfill, check, demo, healthcheck, logging, redact};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
 const USAGE: u8 = 64;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Some(Command::Backfill(args)) => run_backfill(&args),
         Some(Command::Assets(args)) => run_assets(&args),
         Some(Command::Check(args)) => run_check(&args),
+        Some(Command::Healthcheck(args)) => run_healthcheck(&args),
         Some(Command::Serve(args)) => run_serve(&args),
         None => run_serve(&cli.serve),
     }
@@ -133,6 +134,10 @@ fn run_check(args: &CheckArgs) -> ExitCode {
         Ok(_) => ExitCode::from(u8::from(!report.is_fine())),
         Err(error) => fail(&error, 1),
     }
+}
+
+fn run_healthcheck(args: &HealthcheckArgs) -> ExitCode {
+    in_runtime(async { healthcheck::run(args).await }, |_| 1)
 }
 
 /// Whoever reads our output may stop reading: that is no error.

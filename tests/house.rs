@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("check", &["assets", "cli", "metrics"]),
     ("logging", &["cli", "model", "redact"]),
     ("redact", &[]),
+    ("healthcheck", &["cli"]),
 ];
 
 #[test]

@@ -1,4 +1,5 @@
-//! Flags of the commands that write and check files for Prometheus and Grafana.
+//! Flags of the short commands: those that write and check files for Prometheus and Grafana, and the
+//! probe.
 
 use std::path::PathBuf;
 
@@ -50,4 +51,26 @@ pub struct CheckArgs {
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// Address that the exporter listens on
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        env = "MOZAIKS_EXPORTER_WEB_LISTEN_ADDRESS",
+        default_value = "127.0.0.1:9847"
+    )]
+    pub listen_address: String,
+    /// Ask whether it is ready, instead of whether it lives
+    #[arg(long)]
+    pub ready: bool,
+    /// The listener speaks TLS; whose certificate it shows is not looked at
+    #[arg(long)]
+    pub tls: bool,
+    /// How long the answer may take
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    pub timeout: humantime::Duration,
 }

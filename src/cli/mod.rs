@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use files::{AssetsArgs, CheckArgs};
+pub use files::{AssetsArgs, CheckArgs, HealthcheckArgs};
 pub use mongodb::{Chats, MongodbArgs, Secret};
 
 /// Exact Prometheus metrics for the MozaiksAI runtime.
@@ -39,6 +39,8 @@ pub enum Command {
     Assets(AssetsArgs),
     /// Prove rules and dashboards of one's own against the metrics that there are.
     Check(CheckArgs),
+    /// Ask an exporter on this machine whether it is well, as a container's probe.
+    Healthcheck(HealthcheckArgs),
 }
 
 /// Flags of `backfill`.

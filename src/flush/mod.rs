@@ -193,7 +193,7 @@ impl Flush {
             let Some(last) = batch.last() else { return failed.map_or(Ok(paid), Err) };
             after = last.ticket;
             // Others see no more of a chat than what survives us.
-            self.shared.settled(version).await;
+            self.shared.settled(version, Duration::MAX).await;
             let unwritten = self.write(&batch, &rows, now).await?;
             let mut ledger = self.shared.lock();
             let is_written = |chat: &&Owing| {

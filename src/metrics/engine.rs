@@ -26,7 +26,7 @@ use super::gzip::{self, Piece};
 use super::page::Draft;
 use super::press::Press;
 use super::view::{Look, Show, View};
-use crate::ledger::{Birth, Chat, Ledger, Page};
+use crate::ledger::{Birth, Chat, Ledger};
 use crate::model::{Instant, RuntimeId};
 use crate::telemetry::Numbers;
 
@@ -43,6 +43,8 @@ pub struct Engine {
     /// The families of chats that are shown, by their place in the list of all.
     families: Vec<usize>,
     kept: Mutex<Kept>,
+    /// One scrape compresses at a time, so those that come with it find what it made.
+    press: Mutex<Press>,
 }
 
 /// How an answer is to be.
@@ -58,6 +60,8 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 struct Kept {
     state: Surroundings,
+    /// Which surroundings since the start: what was taken out in earlier ones is not kept.
+    era: u64,
     pages: BTreeMap<u64, KeptPage>,
     bytes: usize,
     shelf: Shelf,
@@ -88,6 +92,8 @@ struct KeptPage {
 pub struct Scrape {
     wanted: Wanted,
     now: Instant,
+    /// The surroundings that it began in.
+    era: u64,
     /// The version of the ledger when it began.
     version: u64,
     parts: Vec<Part>,
@@ -104,8 +110,16 @@ enum Taken {
     Kept(KeptPage),
     /// As it was, but for what time changes.
     Ticked(KeptPage, Draft),
-    /// Changed, or never seen.
-    Fresh { draft: Draft, number: u64, revision: u64, revealed: Birth },
+    /// Changed, or never seen. Not to be kept where it depends on more than its chats.
+    Fresh { draft: Draft, keep_as: Option<KeepAs> },
+}
+
+/// What tells whether a page is still good.
+#[derive(Debug, Clone, Copy)]
+struct KeepAs {
+    number: u64,
+    revision: u64,
+    revealed: Birth,
 }
 
 impl Scrape {
@@ -125,7 +139,7 @@ impl Engine {
     pub fn new(show: Show) -> Self {
         let is_shown = |family: &ChatFamily| show.compat || !family.is_compat();
         let families = (0..FAMILIES.len()).filter(|family| is_shown(FAMILIES[*family])).collect();
-        Self { show, families, kept: Mutex::default() }
+        Self { show, families, kept: Mutex::default(), press: Mutex::default() }
     }
 
     /// How things are shown.
@@ -146,15 +160,16 @@ impl Engine {
         let mut kept = self.kept();
         let state = Surroundings::of(&look);
         if kept.state != state {
-            *kept = Kept { state, ..Kept::default() };
+            *kept = Kept { state, era: kept.era + 1, ..Kept::default() };
         }
         let version = ledger.version();
         let from_shelf = wanted.packed && kept.shelf.has(wanted.format, version);
         let view = View::without_chats(look, numbers, process, !from_shelf);
         let parts = kept.shelf.write(&view, wanted.format, from_shelf);
+        let era = kept.era;
         drop(kept);
         let (pages, folded) = (Vec::new(), Draft::of_folded(&look));
-        Scrape { wanted, now, version, parts, next: Some(0), pages, folded }
+        Scrape { wanted, now, era, version, parts, next: Some(0), pages, folded }
     }
 
     /// Takes the next chats.
@@ -169,7 +184,9 @@ impl Engine {
                 return;
             }
             let usable = kept.pages.get(&number).filter(|page_kept| {
-                scrape.wanted.packed && !look.unifies() && page_kept.is_valid(page, ledger)
+                scrape.wanted.packed
+                    && !look.unifies()
+                    && page_kept.shows(page.revision(), ledger.revealed())
             });
             let taken = match usable {
                 Some(page) if !page.lives => Taken::Kept(page.clone()),
@@ -179,7 +196,8 @@ impl Engine {
                 None => {
                     let draft = Draft::of_page(page, &look, |_| true);
                     let (revision, revealed) = (page.revision(), ledger.revealed());
-                    Taken::Fresh { draft, number, revision, revealed }
+                    let keep_as = KeepAs { number, revision, revealed };
+                    Taken::Fresh { draft, keep_as: (!look.unifies()).then_some(keep_as) }
                 }
             };
             room = room.saturating_sub(taken.len());
@@ -211,16 +229,21 @@ impl Engine {
     }
 
     fn finish_packed(&self, mut scrape: Scrape) -> Answer {
-        let mut press = Press::default();
+        let mut press = self.press.lock().unwrap_or_else(PoisonError::into_inner);
         let pages = std::mem::take(&mut scrape.pages);
         let pages: Vec<KeptPage> =
-            pages.into_iter().map(|taken| self.pack(taken, &mut press)).collect();
+            pages.into_iter().map(|taken| self.pack(taken, scrape.era, &mut press)).collect();
         let (folded, folded_lines) = press.compress(&scrape.folded, &self.families);
+        drop(press);
         let lines = pages.iter().map(|page| page.lines).sum::<u64>() + folded_lines;
         let lines = lines + few::lines(&scrape.parts);
         let format = scrape.wanted.format;
         let mut pieces = Vec::new();
-        for part in self.kept().shelf.pack(scrape.parts, format, scrape.version) {
+        let mut kept = self.kept();
+        let version = (kept.era == scrape.era).then_some(scrape.version);
+        let parts = kept.shelf.pack(scrape.parts, format, version);
+        drop(kept);
+        for part in parts {
             if let Some(piece) = part {
                 pieces.push(piece);
                 continue;
@@ -240,34 +263,45 @@ impl Engine {
     }
 
     /// Compresses what is new of a page, and keeps it.
-    fn pack(&self, taken: Taken, press: &mut Press) -> KeptPage {
+    fn pack(&self, taken: Taken, era: u64, press: &mut Press) -> KeptPage {
         match taken {
             Taken::Kept(page) => page,
-            Taken::Ticked(mut page, draft) => {
-                let ticking = self.ticking();
-                let places: Vec<usize> = ticking.iter().map(|(place, _)| *place).collect();
-                let families: Vec<usize> = ticking.iter().map(|(_, family)| *family).collect();
-                let (fresh, _) = press.compress(&draft, &families);
-                let mut pieces = page.pieces.to_vec();
-                for (place, piece) in places.into_iter().zip(fresh) {
-                    pieces[place] = piece;
+            Taken::Ticked(page, draft) => self.tick(page, &draft, press),
+            Taken::Fresh { draft, keep_as } => {
+                let known = keep_as.and_then(|keep_as| self.kept().known(era, keep_as));
+                // One that was taken out later may show what this one hides.
+                if let Some(page) = known.filter(|page| page.hidden_at.is_some() == draft.hides) {
+                    // Another scrape was faster.
+                    return if page.lives { self.tick(page, &draft, press) } else { page };
                 }
-                page.pieces = pieces.into();
-                page
-            }
-            Taken::Fresh { draft, number, revision, revealed } => {
                 let (pieces, lines) = press.compress(&draft, &self.families);
                 let page = KeptPage {
-                    revision,
-                    hidden_at: draft.hides.then_some(revealed),
+                    revision: keep_as.map_or(0, |keep_as| keep_as.revision),
+                    hidden_at: keep_as.filter(|_| draft.hides).map(|keep_as| keep_as.revealed),
                     lives: draft.lives,
                     pieces: pieces.into(),
                     lines,
                 };
-                self.kept().keep(number, &page);
+                if let Some(keep_as) = keep_as {
+                    self.kept().keep(era, keep_as.number, &page);
+                }
                 page
             }
         }
+    }
+
+    /// The page with what time has changed.
+    fn tick(&self, mut page: KeptPage, draft: &Draft, press: &mut Press) -> KeptPage {
+        let ticking = self.ticking();
+        let places: Vec<usize> = ticking.iter().map(|(place, _)| *place).collect();
+        let families: Vec<usize> = ticking.iter().map(|(_, family)| *family).collect();
+        let (fresh, _) = press.compress(draft, &families);
+        let mut pieces = page.pieces.to_vec();
+        for (place, piece) in places.into_iter().zip(fresh) {
+            pieces[place] = piece;
+        }
+        page.pieces = pieces.into();
+        page
     }
 
     /// Families whose values change with time alone: their places among those shown, and in the
@@ -291,8 +325,17 @@ impl Surroundings {
 }
 
 impl Kept {
+    /// The page, if it is there as it is wanted.
+    fn known(&self, era: u64, wanted: KeepAs) -> Option<KeptPage> {
+        let page = self.pages.get(&wanted.number).filter(|_| self.era == era)?;
+        page.shows(wanted.revision, wanted.revealed).then(|| page.clone())
+    }
+
     /// Keeps a page, where there is room.
-    fn keep(&mut self, number: u64, page: &KeptPage) {
+    fn keep(&mut self, era: u64, number: u64, page: &KeptPage) {
+        if self.era != era {
+            return;
+        }
         self.drop_page(number);
         let bytes = page.bytes();
         if self.bytes + bytes <= MAX_KEPT_BYTES {
@@ -322,10 +365,9 @@ impl KeptPage {
         self.pieces.iter().map(|piece| piece.len() + size_of::<Piece>()).sum()
     }
 
-    /// Whether all of it but what ticks is as it was.
-    fn is_valid(&self, page: &Page, ledger: &Ledger) -> bool {
-        let is_revealed = self.hidden_at.is_none_or(|at| at == ledger.revealed());
-        self.revision == page.revision() && is_revealed
+    /// Whether all of it but what ticks is as it is in this revision.
+    fn shows(&self, revision: u64, revealed: Birth) -> bool {
+        self.revision == revision && self.hidden_at.is_none_or(|at| at == revealed)
     }
 }
 

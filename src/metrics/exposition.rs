@@ -8,6 +8,8 @@
 
 use std::io::Write as _;
 
+use memchr::memchr3;
+
 use crate::ledger::{Exemplar, Histogram};
 use crate::model::Usd;
 
@@ -176,7 +178,7 @@ impl Exposition {
         }
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, labels: &[u8], le: Option<&str>, value: Value) {
+    fn sample(&mut self, name: &str, suffix: &str, labels: &[u8], le: Option<f64>, value: Value) {
         self.sample_with(name, suffix, labels, le, value, None);
     }
 
@@ -185,7 +187,7 @@ impl Exposition {
         name: &str,
         suffix: &str,
         labels: &[u8],
-        le: Option<&str>,
+        le: Option<f64>,
         value: Value,
         exemplar: Option<&Exemplar>,
     ) {
@@ -199,7 +201,7 @@ impl Exposition {
                     self.text.push(b',');
                 }
                 self.text.extend_from_slice(b"le=\"");
-                self.text.extend_from_slice(le.as_bytes());
+                write_bound(&mut self.text, le);
                 self.text.push(b'"');
             }
             self.text.push(b'}');
@@ -311,22 +313,30 @@ impl<'a, const N: usize> Samples<'a, N> {
         let histogram = histogram.unwrap_or(&empty);
         let mut exemplars = exemplars.iter().map(Option::as_ref);
         for (bound, count) in bounds.iter().zip(histogram.cumulative(bounds)) {
-            // OpenMetrics wants `1.0`; one spelling in both formats keeps the series the same.
-            let le = format!("{bound:?}");
             let exemplar = exemplars.next().flatten();
-            self.out.sample_with(name, "_bucket", labels, Some(&le), count.into(), exemplar);
+            self.out.sample_with(name, "_bucket", labels, Some(*bound), count.into(), exemplar);
         }
         let (count, exemplar) = (histogram.count(), exemplars.next().flatten());
-        self.out.sample_with(name, "_bucket", labels, Some("+Inf"), count.into(), exemplar);
+        let all = Some(f64::INFINITY);
+        self.out.sample_with(name, "_bucket", labels, all, count.into(), exemplar);
         self.out.sample(name, "_sum", labels, None, histogram.sum_seconds().into());
         self.out.sample(name, "_count", labels, None, histogram.count().into());
+    }
+}
+
+/// OpenMetrics wants `1.0`; one spelling in both formats keeps the series the same.
+fn write_bound(text: &mut Vec<u8>, bound: f64) {
+    let start = text.len();
+    write_value(text, Value::Float(bound));
+    if text[start..].iter().all(u8::is_ascii_digit) {
+        text.extend_from_slice(b".0");
     }
 }
 
 /// Escapes a label's value: backslash, quote and line feed, in both formats.
 fn escape(text: &mut Vec<u8>, value: &str) {
     let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    while let Some(at) = memchr3(b'\\', b'"', b'\n', rest) {
         let (plain, special) = rest.split_at(at);
         text.extend_from_slice(plain);
         text.push(b'\\');

@@ -1,16 +1,17 @@
 //! The families whose series are few, as parts of an answer: written as text, some families
-//! together, and compressed where the text is not what it was.
+//! together, and compressed block by block where the text is not what it was.
 
 use std::collections::BTreeMap;
 
 use super::exposition::{Exposition, Format};
 use super::family::Definition;
-use super::gzip::{Deflate, Piece};
+use super::gzip::{Piece, Texts};
 use super::view::View;
 use super::{SECTIONS, Section};
+use crate::model::{Key, Print};
 
-/// Families are compressed together until they come to this many bytes of text: enough to be worth
-/// it, and few enough that one that changes takes few others with it.
+/// What is written and compressed together comes to about this many bytes of text: enough to be
+/// worth it, and few enough that a line that changes takes few others with it.
 const TEXT_BYTES: usize = 16 * 1024;
 
 /// A part of an answer.
@@ -21,12 +22,14 @@ pub(super) enum Part {
     /// Families as text: which of its section, and how many samples it has.
     Text { section: usize, text: Vec<u8>, lines: u64 },
     /// Families whose text is what it was.
-    Kept { piece: Piece, lines: u64 },
+    Kept { pieces: Vec<Piece>, lines: u64 },
 }
 
-/// What was written last, and what was made of it.
-#[derive(Debug, Default)]
+/// What was written last, as fingerprints, and what was made of it.
+#[derive(Debug)]
 pub(super) struct Shelf {
+    key: Key,
+    texts: Texts,
     sections: BTreeMap<(usize, Format), Filed>,
 }
 
@@ -34,7 +37,15 @@ pub(super) struct Shelf {
 struct Filed {
     /// The ledger that it shows.
     version: u64,
-    texts: Vec<(Vec<u8>, Piece, u64)>,
+    lines: u64,
+    blocks: Vec<(Option<Print>, Piece)>,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        let key = Key::random(TEXT_BYTES);
+        Self { key, texts: Texts::default(), sections: BTreeMap::new() }
+    }
 }
 
 /// Whether a section shows nothing but the ledger, so that it is the same as long as that is.
@@ -59,13 +70,10 @@ impl Shelf {
             match what {
                 Section::Chats => parts.push(Part::Chats),
                 Section::OfLedger(_) if from_shelf => {
-                    let filed = self.sections.get(&(section, format));
-                    let texts = filed.into_iter().flat_map(|filed| &filed.texts);
-                    let kept = |(_, piece, lines): &(_, Piece, u64)| Part::Kept {
-                        piece: piece.clone(),
-                        lines: *lines,
-                    };
-                    parts.extend(texts.map(kept));
+                    if let Some(filed) = self.sections.get(&(section, format)) {
+                        let pieces = filed.blocks.iter().map(|(_, piece)| piece.clone()).collect();
+                        parts.push(Part::Kept { pieces, lines: filed.lines });
+                    }
                 }
                 Section::OfLedger(families) | Section::Other(families) => {
                     let texts = texts(families, view, format);
@@ -76,35 +84,65 @@ impl Shelf {
         parts
     }
 
-    /// Makes pieces of texts, and keeps both. None stands in the place of the chats.
+    /// Makes pieces of texts, and keeps them as those of that version; without one they are not kept.
+    /// None stands in the place of the chats.
     pub(super) fn pack(
         &mut self,
         parts: Vec<Part>,
         format: Format,
-        version: u64,
+        version: Option<u64>,
     ) -> Vec<Option<Piece>> {
-        let mut deflate = Deflate::default();
         let mut fresh: BTreeMap<(usize, Format), Filed> = BTreeMap::new();
-        let mut pack = |part| match part {
-            Part::Chats => None,
-            Part::Kept { piece, .. } => Some(piece),
-            Part::Text { section, text, lines } => {
-                let filed = fresh.entry((section, format)).or_default();
-                filed.version = version;
-                let known = self.sections.get(&(section, format));
-                let known = known.and_then(|known| known.texts.get(filed.texts.len()));
-                let piece = match known.filter(|(known, ..)| *known == text) {
-                    Some((_, piece, _)) => piece.clone(),
-                    None => deflate.compress(&text),
-                };
-                filed.texts.push((text, piece.clone(), lines));
-                Some(piece)
+        let mut pieces = Vec::new();
+        for part in parts {
+            match part {
+                Part::Chats => pieces.push(None),
+                Part::Kept { pieces: kept, .. } => pieces.extend(kept.into_iter().map(Some)),
+                Part::Text { section, text, lines } => {
+                    let known = self.sections.get(&(section, format));
+                    let filed = fresh.entry((section, format)).or_default();
+                    filed.version = version.unwrap_or_default();
+                    filed.lines += lines;
+                    for block in blocks(&text) {
+                        let known = known.and_then(|known| known.blocks.get(filed.blocks.len()));
+                        let print = self.key.print([block, b""]);
+                        let is_known = |(before, piece): &&(Option<Print>, Piece)| {
+                            print.is_some() && *before == print && piece.is_of(block.len())
+                        };
+                        let piece = match known.filter(is_known) {
+                            Some((_, piece)) => piece.clone(),
+                            None => self.texts.compress(block),
+                        };
+                        pieces.push(Some(piece.clone()));
+                        filed.blocks.push((print, piece));
+                    }
+                }
             }
-        };
-        let pieces = parts.into_iter().map(&mut pack).collect();
-        self.sections.extend(fresh);
+        }
+        if version.is_some() {
+            self.sections.extend(fresh);
+        }
         pieces
     }
+}
+
+/// The text in blocks of whole lines, each of at most [`TEXT_BYTES`] where its lines allow.
+fn blocks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let fitting = rest.len().min(TEXT_BYTES);
+        let end = match memchr::memrchr(b'\n', &rest[..fitting]) {
+            _ if fitting == rest.len() => fitting,
+            Some(at) => at + 1,
+            None => memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1),
+        };
+        let (block, left) = rest.split_at(end);
+        rest = left;
+        Some(block)
+    })
 }
 
 /// How many samples there are in all parts together.

@@ -8,6 +8,7 @@ mod event;
 mod fact;
 mod hear;
 mod name;
+mod print;
 mod usd;
 
 /// What an address of a socket in the file system begins with.
@@ -22,4 +23,5 @@ pub use fact::{
 };
 pub use hear::{Hear, Heard, Mark, Mention};
 pub use name::{NameRule, OTHER, UNKNOWN};
+pub use print::{Key, Print};
 pub use usd::{Usd, UsdError};

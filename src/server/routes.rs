@@ -194,6 +194,9 @@ impl Site {
         };
         let wanted = Wanted { format, packed: negotiate::takes_gzip(request.headers()) };
         let visitor = (request.method() == Method::GET).then(|| visitor(request.headers(), peer));
+        // Half of the scraper's time is for the disk, at most.
+        let patience = visitor.as_ref().and_then(|visitor| visitor.timeout);
+        let patience = patience.map_or(Duration::MAX, |timeout| timeout / 2);
         let (process, numbers) = (Process::read(), self.telemetry.lock().clone());
         // What one has compressed the next can use.
         let turn = self.turn.acquire().await;
@@ -212,9 +215,11 @@ impl Site {
             self.engine.gather(&mut scrape, &ledger);
             version = ledger.version();
         }
-        // Nothing is shown that a crash could take back.
-        let (answer, ()) = tokio::join!(self.finish(scrape), self.ledger.settled(version));
+        let answer = self.finish(scrape).await;
+        // Nobody else has to wait while this one waits for the disk.
         drop(turn);
+        // Nothing is shown that a crash could take back.
+        self.ledger.settled(version, patience).await;
         let Some(answer) = answer else {
             return error(StatusCode::SERVICE_UNAVAILABLE, "the exporter is ending");
         };

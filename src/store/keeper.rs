@@ -87,17 +87,17 @@ impl Shared {
         self.ended.notified().await;
     }
 
-    /// Waits until everything up to `version` is kept, or cannot be kept for now.
-    pub async fn settled(&self, version: u64) {
+    /// Waits until everything up to `version` is kept, or cannot be kept for now; at most so long.
+    pub async fn settled(&self, version: u64, patience: Duration) {
         // Neither a slow disk nor the end of the keeper may keep an answer from being given.
-        if self.progress(version).await.is_none() {
+        if self.progress(version, patience.min(LONGEST_WAIT)).await.is_none() {
             tracing::debug!(version, "answered before the state was kept");
         }
     }
 
     /// Waits until everything up to `version` is on the disk, where there is one.
     pub async fn kept(&self, version: u64) -> Result<Kept, NotKept> {
-        match self.progress(version).await {
+        match self.progress(version, LONGEST_WAIT).await {
             Some(Progress { in_memory: true, .. }) => Ok(Kept::InMemory),
             Some(progress) if progress.kept >= version => Ok(Kept::OnDisk),
             _ => Err(NotKept),
@@ -111,10 +111,10 @@ impl Shared {
     }
 
     /// How far the keeper has got once it has dealt with `version`; `None` if that takes too long.
-    async fn progress(&self, version: u64) -> Option<Progress> {
+    async fn progress(&self, version: u64, patience: Duration) -> Option<Progress> {
         let mut progress = self.progress.subscribe();
         let reached = progress.wait_for(|progress| progress.settled >= version);
-        let reached = timeout(LONGEST_WAIT, reached).await.ok()?.ok()?;
+        let reached = timeout(patience, reached).await.ok()?.ok()?;
         Some(*reached)
     }
 }

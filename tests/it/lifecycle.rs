@@ -77,3 +77,25 @@ fn several_requests_go_over_one_connection() {
         assert!(seen.starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
 }
+
+#[test]
+fn a_container_can_ask_the_binary_whether_it_is_well() {
+    let state = TempDir::new().unwrap();
+    let exporter = Launch::new(state.path()).start();
+    let ask = |address: &str| {
+        let probe = Launch::bare("healthcheck").flag("--web.listen-address", address);
+        probe.run_to_its_end()
+    };
+    let address = exporter.address().to_string();
+    assert!(ask(&address).0.success());
+    drop(exporter);
+    let (status, said) = ask(&address);
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains(&format!("nobody answers at {address}")), "{said}");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let probe = Launch::bare("healthcheck").flag("--web.listen-address", &address);
+    let (status, said) = probe.flag("--timeout", "100ms").run_to_its_end();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains(&format!("{address} did not answer within 100ms")), "{said}");
+}

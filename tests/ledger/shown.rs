@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use mozaiks_exporter::ledger::Ledger;
 use mozaiks_exporter::metrics::{
-    Engine, Format, Parts, Process, Show, UserPolicy, View, Wanted, render,
+    Engine, Format, Parts, Process, Scrape, Show, UserPolicy, View, Wanted, render,
 };
 use mozaiks_exporter::model::Instant;
 use mozaiks_exporter::telemetry::Numbers;
@@ -29,14 +29,19 @@ fn unpacked(packed: &[u8]) -> String {
     text
 }
 
-/// The answer of an engine, and how many samples it says it has.
-fn answer(engine: &Engine, ledger: &Ledger, wanted: Wanted, now: Instant) -> (String, u64) {
+/// What is taken out of the ledger for an answer.
+fn begun(engine: &Engine, ledger: &Ledger, wanted: Wanted, now: Instant) -> Scrape {
     let (numbers, process) = (Numbers::default(), Process::default());
     let mut scrape = engine.begin(ledger, &numbers, process, wanted, now);
     engine.gather(&mut scrape, ledger);
     while scrape.goes_on() {
         engine.gather(&mut scrape, ledger);
     }
+    scrape
+}
+
+/// The answer that comes of it, and how many samples it says it has.
+fn finished(engine: &Engine, scrape: Scrape) -> (String, u64) {
     let answer = engine.finish(scrape);
     let samples = answer.samples();
     let text = match answer.into_parts() {
@@ -73,11 +78,41 @@ proptest! {
             let whole = whole(&play.ledger, &show, *format, play.now);
             for packed in [true, false] {
                 let wanted = Wanted { format: *format, packed };
-                let (text, samples) = answer(&engine, &play.ledger, wanted, play.now);
+                let scrape = begun(&engine, &play.ledger, wanted, play.now);
+                let (text, samples) = finished(&engine, scrape);
                 prop_assert_eq!(&text, &whole);
                 let lines = whole.lines().filter(|line| !line.starts_with('#'));
                 prop_assert_eq!(samples, lines.count() as u64);
             }
+        }
+    }
+
+    #[test]
+    fn scrapes_that_overtake_each_other_show_what_each_of_them_saw(
+        setup in setup(), ops in history(60), waits in proptest::collection::vec(0_usize..4, 60),
+    ) {
+        let mut play = Play::new(&setup);
+        let show = show(true, false);
+        let engine = Engine::new(show.clone());
+        let wanted = Wanted { format: Format::Text, packed: true };
+        let mut waiting: Vec<(usize, Scrape, String)> = Vec::new();
+        for (op, waits) in ops.iter().zip(&waits) {
+            // Revisions begin anew with a ledger that is read from the store.
+            if matches!(op, Op::Crash | Op::Reopen) {
+                continue;
+            }
+            play.step(op);
+            let whole = whole(&play.ledger, &show, wanted.format, play.now);
+            waiting.push((*waits, begun(&engine, &play.ledger, wanted, play.now), whole));
+            let (due, later): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|(left, ..)| *left == 0);
+            // The one that began last is finished first.
+            for (_, scrape, whole) in due.into_iter().rev() {
+                let text = finished(&engine, scrape).0;
+                let differing = text.lines().zip(whole.lines()).find(|(is, was)| is != was);
+                prop_assert_eq!(differing, None);
+                prop_assert_eq!(text.len(), whole.len());
+            }
+            waiting = later.into_iter().map(|(left, scrape, whole)| (left - 1, scrape, whole)).collect();
         }
     }
 }

@@ -7,11 +7,12 @@
 mod bits;
 mod code;
 mod lines;
+mod text;
 
 use bytes::Bytes;
-use flate2::{Compress, Compression, FlushCompress};
 
 pub(super) use lines::{Line, Lines, Part, Places};
+pub(super) use text::Texts;
 
 /// The most bytes in a block of bytes as they are.
 const MAX_STORED: usize = 0xffff;
@@ -19,8 +20,8 @@ const MAX_STORED: usize = 0xffff;
 const HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// An empty block, the last one.
 const LAST: [u8; 2] = [3, 0];
-/// Room for what a flush adds.
-const FLUSH_BYTES: usize = 64;
+/// Room for the lengths of blocks.
+const HEAD_BYTES: usize = 64;
 
 /// A part of an answer, compressed.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +36,7 @@ pub(super) struct Piece {
 impl Piece {
     /// A text that is not worth compressing.
     pub(super) fn stored(text: &[u8]) -> Self {
-        let mut out = Vec::with_capacity(text.len() + FLUSH_BYTES);
+        let mut out = Vec::with_capacity(text.len() + HEAD_BYTES);
         for block in text.chunks(MAX_STORED) {
             let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
             out.push(0);
@@ -55,41 +56,14 @@ impl Piece {
         self.text_len == 0
     }
 
+    /// Whether it is of a text of that length.
+    pub(super) fn is_of(&self, length: usize) -> bool {
+        self.text_len == length as u64
+    }
+
     /// Bytes that it takes.
     pub(super) fn len(&self) -> usize {
         self.deflated.len()
-    }
-}
-
-/// Compresses texts by the common way, the fast one.
-#[derive(Default)]
-pub(super) struct Deflate {
-    /// Made for the first text: it takes a quarter of a megabyte.
-    state: Option<Compress>,
-}
-
-impl Deflate {
-    /// Compresses a text by itself.
-    pub(super) fn compress(&mut self, text: &[u8]) -> Piece {
-        let state = self.state.get_or_insert_with(|| Compress::new(Compression::fast(), false));
-        state.reset();
-        let mut out = Vec::with_capacity(text.len() / 4 + FLUSH_BYTES);
-        let mut done = 0;
-        loop {
-            let rest = text.get(done..).unwrap_or_default();
-            let before = state.total_in();
-            if state.compress_vec(rest, &mut out, FlushCompress::Sync).is_err() {
-                // It fails on wrong calls alone; as it is, the text is right, too.
-                return Piece::stored(text);
-            }
-            done += usize::try_from(state.total_in() - before).unwrap_or(0);
-            // All is out where there is room left over.
-            if done == text.len() && out.len() < out.capacity() {
-                out.shrink_to_fit();
-                return Piece::new(text, out.into());
-            }
-            out.reserve(text.len() / 8 + FLUSH_BYTES);
-        }
     }
 }
 
@@ -136,10 +110,10 @@ mod tests {
         fn pieces_of_both_kinds_make_one_member(
             texts in proptest::collection::vec(("(mozaiks_[a-z]{0,9} [0-9]\n){0,400}", any::<bool>()), 0..6),
         ) {
-            let mut deflate = Deflate::default();
+            let mut compressor = Texts::default();
             let pieces = texts.iter().map(|(text, stored)| match stored {
                 true => Piece::stored(text.as_bytes()),
-                false => deflate.compress(text.as_bytes()),
+                false => compressor.compress(text.as_bytes()),
             });
             let whole: String = texts.iter().map(|(text, _)| text.as_str()).collect();
             prop_assert_eq!(unpacked(&assemble(pieces)), whole.as_bytes());
@@ -151,7 +125,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         for length in [0, 1, MAX_STORED, MAX_STORED + 1, 300_000] {
             let text: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-            let pieces = [Piece::stored(&text), Deflate::default().compress(&text)];
+            let pieces = [Piece::stored(&text), Texts::default().compress(&text)];
             assert_eq!(unpacked(&assemble(pieces)), [&*text, &*text].concat());
         }
     }

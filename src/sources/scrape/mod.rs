@@ -6,7 +6,6 @@
 //! the runtime write a log line and serialise every chat it ever had, so none is asked in vain.
 
 mod client;
-mod print;
 mod roll;
 mod token;
 mod wire;

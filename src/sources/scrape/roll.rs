@@ -8,9 +8,8 @@
 
 use serde_json::value::RawValue;
 
-use super::print::{Key, Print};
 use super::wire::{self, ChatWire, Told};
-use crate::model::{ChatSnapshot, Counters, Hear, Mark, Mention, NameRule};
+use crate::model::{ChatSnapshot, Counters, Hear, Key, Mark, Mention, NameRule, Print};
 use crate::sources::flat::{Walk, fields, tidy};
 use crate::sources::value::Refusal;
 
@@ -19,6 +18,8 @@ use crate::sources::value::Refusal;
 const AHEAD: usize = 16_384;
 /// Chats that are known again, at most: 56 MB. Those beyond it are read each time.
 const SEATS: usize = 1 << 20;
+/// The longest text of a chat that is known again. Others are read each time.
+const LONGEST: usize = 1024;
 /// Grows by itself while a chat lives.
 const VARYING: &str = "runtime_sec";
 
@@ -55,7 +56,7 @@ struct Seat {
 
 impl Default for Last {
     fn default() -> Self {
-        Self { key: Key::random(), seats: Vec::new() }
+        Self { key: Key::random(LONGEST), seats: Vec::new() }
     }
 }
 

@@ -1,7 +1,7 @@
-//! Fingerprints of bytes, to know them again.
+//! Fingerprints of bytes, to know them again without keeping them.
 //!
-//! What is known by its fingerprint is not read, so bytes that changed and have the fingerprint of
-//! what they were would be missed until they change again. The sum is that of NH (the hash in UMAC,
+//! What is known by its fingerprint is not looked at, so bytes that changed and have the fingerprint
+//! of what they were would be missed until they change again. The sum is that of NH (the hash in UMAC,
 //! RFC 4418) over words of 64 bits: for any two texts of one length, whoever chose them, one key in
 //! 2^64 gives both the same sum, and the key is drawn by chance at each start and never leaves the
 //! process. A hundred thousand chats in each of ten years' polls come to a chance of 10^-7 that it
@@ -9,15 +9,12 @@
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// Words of a key. Longer texts have no fingerprint.
-const WORDS: usize = 128;
-
 /// The fingerprint of a text of a length that is kept beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Print([u64; 2]);
+pub struct Print([u64; 2]);
 
 /// What fingerprints are taken with.
-pub(super) struct Key(Vec<[u64; 2]>);
+pub struct Key(Vec<[u64; 2]>);
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,9 +23,11 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// A key that nobody knows; without chance there is none, and no text has a fingerprint.
-    pub(super) fn random() -> Self {
-        let mut bytes = [0; WORDS * 8];
+    /// A key that nobody knows, for texts of at most `longest` bytes; longer ones have no fingerprint.
+    /// Without chance there is none, and no text has a fingerprint.
+    pub fn random(longest: usize) -> Self {
+        // Two texts may each leave a block unfilled.
+        let mut bytes = vec![0; longest.next_multiple_of(16) + 16];
         if SystemRandom::new().fill(&mut bytes).is_err() {
             return Self(Vec::new());
         }
@@ -37,7 +36,7 @@ impl Key {
     }
 
     /// The fingerprint of two texts, each of a length that is known.
-    pub(super) fn print(&self, texts: [&[u8]; 2]) -> Option<Print> {
+    pub fn print(&self, texts: [&[u8]; 2]) -> Option<Print> {
         let mut keys = self.0.iter();
         let mut sum = 0_u128;
         let mut add = |block: &[u8; 16]| {
@@ -73,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_text_that_is_too_long_has_no_fingerprint() {
-        let key = Key::random();
-        assert!(key.print([&[b'x'; WORDS * 8], b""]).is_some());
-        assert!(key.print([&[b'x'; WORDS * 8], b"x"]).is_none());
+        let key = Key::random(1024);
+        assert!(key.print([&[b'x'; 1000], b"x"]).is_some());
+        assert!(key.print([&[b'x'; 1041], b"x"]).is_none());
         assert!(Key(Vec::new()).print([b"x", b""]).is_none());
     }
 
@@ -87,7 +86,7 @@ mod tests {
             change in 1..=255_u8,
             cut: proptest::sample::Index,
         ) {
-            let key = Key::random();
+            let key = Key::random(400);
             let (at, cut) = (at.index(text.len()), cut.index(text.len()));
             let print = |text: &[u8]| { let (a, b) = text.split_at(cut); key.print([a, b]).unwrap() };
             let mut other = text.clone();
