@@ -208,6 +208,22 @@ fn whoever_speaks_plainly_where_it_is_encrypted_is_told_so() {
 }
 
 #[test]
+fn a_container_can_ask_by_tls_whether_it_is_well() {
+    let world = World::new();
+    let web = world.write("web.yml", &(tls("") + &World::users("ada")));
+    let exporter = world.launch().flag("--web.config.file", &web).start();
+    let ask = |more: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_mozaiks-exporter"))
+            .args(["healthcheck", "--web.listen-address", &exporter.address().to_string()])
+            .args(more)
+            .status()
+            .unwrap()
+    };
+    assert!(ask(&["--tls"]).success());
+    assert_eq!(ask(&[]).code(), Some(1));
+}
+
+#[test]
 fn prometheus_scrapes_by_tls_with_a_password() {
     let world = World::new();
     let web = world.write("web.yml", &(tls("") + &World::users("prometheus")));
