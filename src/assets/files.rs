@@ -70,6 +70,7 @@ pub const FILES: &[File] = files![
     "grafana/dashboards/mozaiks-exporter.json",
     "grafana/dashboards/mozaiks-overview.json",
     "grafana/dashboards/mozaiks-slo.json",
+    "grafana/kustomization.yaml",
     "grafana/provisioning/dashboards/mozaiks.yml",
     "grafana/provisioning/datasources/prometheus.yml",
 ];
