@@ -98,6 +98,13 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub listen_address: Vec<String>,
+    /// Who gets in where metrics are served, and whether it is encrypted: a file in the format that
+    /// Prometheus' exporters share; read anew when it changes
+    #[arg(long = "web.config.file", value_name = "FILE", env = "MOZAIKS_EXPORTER_WEB_CONFIG_FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// File with a token that opens where metrics are served; read anew when it changes
+    #[arg(long = "web.token-file", value_name = "FILE", env = "MOZAIKS_EXPORTER_WEB_TOKEN_FILE")]
+    pub web_token_file: Option<PathBuf>,
     /// Address to take pushed events on; empty for none [default: 127.0.0.1:9848]
     #[arg(
         long = "control.listen-address",
@@ -105,7 +112,14 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_CONTROL_LISTEN_ADDRESS"
     )]
     pub control_address: Option<String>,
-    /// File with a token that whoever pushes has to show; read anew every few seconds
+    /// Who gets in where events are pushed, as `--web.config.file`
+    #[arg(
+        long = "control.config.file",
+        value_name = "FILE",
+        env = "MOZAIKS_EXPORTER_CONTROL_CONFIG_FILE"
+    )]
+    pub control_config_file: Option<PathBuf>,
+    /// File with a token that opens where events are pushed; read anew when it changes
     #[arg(
         long = "control.token-file",
         value_name = "FILE",

@@ -32,12 +32,15 @@ pub(super) struct FileConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileWeb {
     pub(super) listen_address: Option<OneOrMany>,
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileControl {
     pub(super) listen_address: Option<String>,
+    pub(super) config_file: Option<PathBuf>,
     pub(super) token_file: Option<PathBuf>,
 }
 

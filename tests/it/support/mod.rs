@@ -2,6 +2,7 @@
 
 pub(crate) mod alerting;
 pub(crate) mod chat;
+pub(crate) mod curl;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod http;

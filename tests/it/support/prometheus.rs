@@ -110,6 +110,12 @@ impl Prometheus {
         Self::launch(dir, address, &format!("rule_files: {rules:?}\n"))
     }
 
+    /// Starts one with that configuration.
+    pub(crate) fn configured(config: &str) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
+        Self::launch(TempDir::new().unwrap(), address, config)
+    }
+
     fn launch(dir: TempDir, address: SocketAddr, config: &str) -> Self {
         std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
