@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Usage is absent until the first of it is written; then it only grows. Messages are never fetched:
-//! the server counts those of agents, as [`AGENT_MESSAGES`]. Numbers may be of any of BSON's types,
+//! the server counts those of agents, as `AGENT_MESSAGES`. Numbers may be of any of BSON's types,
 //! dates may be text. Whatever cannot be counted with costs its document and no other.
 
 use std::borrow::Cow;
