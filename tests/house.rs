@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sources", &["model", "mongo", "store", "telemetry"]),
     ("flush", &["ledger", "model", "mongo", "store", "telemetry"]),
     ("metrics", &["ledger", "model", "telemetry"]),
-    ("server", &["ledger", "metrics", "model", "store", "telemetry"]),
+    ("server", &["ledger", "logging", "metrics", "model", "store", "telemetry"]),
     ("control", &["ledger", "model", "server", "sources", "store", "telemetry"]),
     ("cli", &[]),
     ("config", &["cli", "flush", "ledger", "logging", "model", "mongo", "sources"]),

@@ -194,6 +194,7 @@ impl App {
             store_in(mongo, flush, &shared, &telemetry, &mut tasks, &stop);
         }
         let site = Arc::new(Site::new(Arc::clone(&shared), telemetry, show));
+        tasks.spawn(Arc::clone(&site).remember(stop.clone()));
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, "metrics listener ready");

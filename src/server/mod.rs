@@ -3,10 +3,10 @@
 mod body;
 mod json;
 mod negotiate;
-mod page;
 mod patience;
 pub mod reply;
 mod routes;
+mod status;
 
 use std::convert::Infallible;
 use std::io;

@@ -7,14 +7,15 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{spawn_blocking, yield_now};
 
 use super::body::Payload;
 use super::reply::{
-    HTML, JSON, PLAIN, compressed, counted, error, method_not_allowed, not_found, ok, respond,
+    JSON, PLAIN, compressed, counted, error, method_not_allowed, not_found, ok, respond,
 };
-use super::{Handler, OPENAPI, Peer, json, negotiate, page};
+use super::status::Status;
+use super::{Handler, OPENAPI, Peer, json, negotiate};
 use crate::ledger::Visitor;
 use crate::metrics::{Answer, Engine, Parts, Process, Scrape, Show, Wanted};
 use crate::store::Shared;
@@ -38,12 +39,19 @@ pub struct Site {
     pub engine: Engine,
     /// For one scrape at a time.
     turn: Semaphore,
+    status: Status,
 }
 
 impl Site {
     /// Shows the ledger.
     pub fn new(ledger: Arc<Shared>, telemetry: Arc<Telemetry>, show: Show) -> Self {
-        Self { ledger, telemetry, engine: Engine::new(show), turn: Semaphore::new(1) }
+        let status = Status::new(&ledger, &telemetry);
+        Self { ledger, telemetry, engine: Engine::new(show), turn: Semaphore::new(1), status }
+    }
+
+    /// Remembers the last hour for the status page, until `stop` is true.
+    pub async fn remember(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        self.status.remember(&self.ledger, &self.telemetry, stop).await;
     }
 }
 
@@ -60,6 +68,7 @@ enum Route {
     Ready,
     OpenApi,
     Landing,
+    Status,
     Unknown,
 }
 
@@ -75,6 +84,7 @@ impl Route {
             "/-/ready" => Self::Ready,
             "/openapi.json" => Self::OpenApi,
             "/" => Self::Landing,
+            "/-/status" => Self::Status,
             _ => match path.strip_prefix("/metrics/perf/chats/") {
                 Some(id) if !id.is_empty() => {
                     Self::Chat(percent_decode_str(id).decode_utf8_lossy().into_owned())
@@ -96,6 +106,7 @@ impl Route {
             Self::Ready => "ready",
             Self::OpenApi => "openapi",
             Self::Landing => "landing",
+            Self::Status => "status",
             Self::Unknown => "unknown",
         }
     }
@@ -161,7 +172,11 @@ impl Site {
             Route::OpenApi => ok(JSON, OPENAPI),
             Route::Landing => {
                 let numbers = self.telemetry.lock().clone();
-                ok(HTML, page::landing(&self.ledger.lock(), &numbers, now))
+                self.status.page(&self.ledger.lock(), &numbers, self.engine.show(), now)
+            }
+            Route::Status => {
+                let numbers = self.telemetry.lock().clone();
+                self.status.fragment(&self.ledger.lock(), &numbers, self.engine.show(), now)
             }
             Route::Unknown => error(StatusCode::NOT_FOUND, "there is nothing here"),
         }

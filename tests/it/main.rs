@@ -29,5 +29,6 @@ mod receive;
 mod receive_bounds;
 mod redact;
 mod replay;
+mod status;
 mod weather;
 mod witnesses;
