@@ -64,7 +64,7 @@ impl Histogram {
         Self { buckets: grown.collect(), sum_nanos }
     }
 
-    /// The duration in seconds that this share of all observations does not exceed, as PromQL's
+    /// The duration in seconds that this share of all observations does not exceed, as `PromQL`'s
     /// `histogram_quantile` has it: spread evenly within a bucket, and the last bound where it lies above
     /// that. None where nothing was observed.
     #[expect(clippy::cast_precision_loss, reason = "an estimate within a bucket")]
@@ -125,7 +125,9 @@ mod tests {
         const BOUNDS: &[f64] = &[1.0, 5.0, 10.0];
         let of = |seconds: &[f64]| {
             let mut histogram = Histogram::default();
-            seconds.iter().for_each(|seconds| histogram.observe(BOUNDS, *seconds));
+            for seconds in seconds {
+                histogram.observe(BOUNDS, *seconds);
+            }
             histogram
         };
         assert_eq!(of(&[]).quantile(BOUNDS, 0.5), None);

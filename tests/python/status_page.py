@@ -10,6 +10,7 @@ look          pictures of the page in light and dark, wide and narrow, in FOLDER
 live NUMBER   puts the focus on the last chat's link and waits until the script shows that many live chats
 follow CHAT   clicks on the link of that chat: its JSON
 without       the page without its script
+picture       the upper part of the page, as status.png in FOLDER
 complaints    what the browser complained of since the start: errors, warnings, breaches of the policy
 """
 
@@ -104,6 +105,15 @@ def without(browser, url):
     return seen
 
 
+def picture(browser, url, folder):
+    context = browser.new_context(viewport={"width": 1100, "height": 720}, color_scheme="light")
+    page = context.new_page()
+    page.goto(url)
+    page.screenshot(path=f"{folder}/status.png")
+    context.close()
+    return {}
+
+
 def main():
     url, folder = sys.argv[1:]
     binary = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -119,6 +129,7 @@ def main():
             "live": lambda number: wait_for(page, number),
             "follow": lambda chat: follow(page, chat),
             "without": lambda: without(browser, url),
+            "picture": lambda: picture(browser, url, folder),
             "complaints": lambda: {"complaints": complaints},
         }
         for line in sys.stdin:

@@ -78,6 +78,12 @@ fn verdict(html: &mut Html, view: &View<'_>) {
         html.raw(if place == 0 { "" } else { " " });
         match problem {
             Problem::Away(runtime) => html.raw("Runtime ").name(runtime).raw(" does not answer."),
+            Problem::Unwell(runtime) => {
+                html.raw("Runtime ").name(runtime).raw(" says that it is not well.")
+            }
+            Problem::Silent(runtime) => {
+                html.raw("MongoDB does not answer for ").name(runtime).raw(".")
+            }
             Problem::Unread { runtime, source, unread } => html
                 .text(unread)
                 .raw(" of the files or databases of ")

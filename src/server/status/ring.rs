@@ -199,7 +199,9 @@ impl Ring {
     /// What grew in the last hour.
     pub(super) fn hour(&self) -> Growth {
         let mut sum = self.open.growth.clone();
-        self.steps.iter().for_each(|step| sum.add(&step.growth));
+        for step in &self.steps {
+            sum.add(&step.growth);
+        }
         sum
     }
 
@@ -264,4 +266,115 @@ fn sums(ledger: &Ledger) -> Vec<Option<Growth>> {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Settings;
+    use crate::model::{Answer, ChatSnapshot, Source, Stated};
+
+    const SECOND: i64 = 1_000_000;
+    /// Noon of some day.
+    const NOON: i64 = 20_000 * DAY + DAY / 2;
+
+    fn at(second: i64) -> Instant {
+        Instant { wall: Timestamp(NOON + second * SECOND), mono: Mono(second * SECOND) }
+    }
+
+    fn dollars(text: &str) -> Usd {
+        text.parse().unwrap()
+    }
+
+    /// The only runtime says that its only chat has had so many turns, at a dollar each.
+    fn tell(ledger: &mut Ledger, turns: u64, second: i64) {
+        let mut totals = Stated { cost: Some(dollars(&turns.to_string())), ..Stated::default() };
+        totals.counts[Count::Turns as usize] = Some(turns);
+        let chat = ChatSnapshot {
+            chat_id: "c".into(),
+            app_id: "a".into(),
+            workflow_name: "w".into(),
+            user_id: "u".into(),
+            started_at: Some(at(-60).wall),
+            ended_at: None,
+            failed: false,
+            updated_at: None,
+            totals,
+            last_turn_seconds: Some(2.0),
+        };
+        let answer = Answer {
+            source: Source::Scrape,
+            runtime: RuntimeId(0),
+            process: Some(at(-600).wall),
+            runtime_clock: at(second).wall,
+            complete: true,
+            more: false,
+            chats: vec![chat],
+            unreadable: Vec::new(),
+            bookmarks: Vec::new(),
+        };
+        ledger.hear(&answer, 0, at(second));
+    }
+
+    fn desk() -> (Ledger, Numbers, Ring) {
+        let mut ledger = Ledger::new(Settings::default());
+        ledger.watch("runtime", &[Source::Scrape], at(0));
+        let numbers = Numbers::default();
+        let ring = Ring::new(&ledger, &numbers, at(0));
+        (ledger, numbers, ring)
+    }
+
+    #[test]
+    fn what_is_met_is_no_growth_and_what_follows_is() {
+        let (mut ledger, numbers, mut ring) = desk();
+        tell(&mut ledger, 40, 1);
+        ring.look(&ledger, &numbers, at(2).wall);
+        assert_eq!((ring.hour().turns, ring.spent_today(0)), (0, Usd::ZERO));
+        tell(&mut ledger, 43, 10);
+        ring.look(&ledger, &numbers, at(11).wall);
+        ring.look(&ledger, &numbers, at(12).wall);
+        tell(&mut ledger, 44, 20);
+        ring.close(&ledger, &numbers, at(30));
+        tell(&mut ledger, 45, 40);
+        ring.look(&ledger, &numbers, at(41).wall);
+        assert_eq!((ring.hour().turns, ring.hour().cost), (5, dollars("5")));
+        assert_eq!((ring.spent_today(0), ring.spent_in_hour()[&0]), (dollars("5"), dollars("5")));
+        let step = ring.steps().next().unwrap();
+        assert_eq!((step.turns(), step.cost(), step.live()), (Some(8.0), Some(8.0), Some(1.0)));
+        assert_eq!(step.scrape(), None);
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight() {
+        let (mut ledger, numbers, mut ring) = desk();
+        tell(&mut ledger, 1, 1);
+        ring.look(&ledger, &numbers, at(1).wall);
+        tell(&mut ledger, 3, 2);
+        ring.look(&ledger, &numbers, at(2).wall);
+        assert_eq!((ring.spent_today(0), ring.today_since()), (dollars("2"), Some(at(0).wall)));
+        let midnight = 12 * 60 * 60;
+        tell(&mut ledger, 7, midnight + 5);
+        ring.look(&ledger, &numbers, at(midnight + 10).wall);
+        assert_eq!((ring.spent_today(0), ring.today_since()), (dollars("4"), None));
+        assert_eq!(ring.hour().cost, dollars("6"));
+    }
+
+    #[test]
+    fn it_holds_an_hour_and_no_more() {
+        let (mut ledger, numbers, mut ring) = desk();
+        tell(&mut ledger, 1, 1);
+        ring.close(&ledger, &numbers, at(30));
+        for step in 2..=300 {
+            assert_eq!(ring.hour_since().is_some(), step <= 120);
+            tell(&mut ledger, step, 30 * i64::try_from(step).unwrap() - 1);
+            ring.close(&ledger, &numbers, at(30 * i64::try_from(step).unwrap()));
+        }
+        assert_eq!((ring.steps().count(), ring.hour().turns), (STEPS, STEPS as u64));
+        // Nobody looked for five minutes: nine steps are empty, and what grew is in the tenth.
+        tell(&mut ledger, 320, 9290);
+        ring.close(&ledger, &numbers, at(9300));
+        let last: Vec<Option<f64>> = ring.steps().skip(STEPS - 11).map(Step::turns).collect();
+        assert_eq!((last[0], last[10]), (Some(2.0), Some(4.0)));
+        assert!(last[1..10].iter().all(Option::is_none), "{last:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The sections of the page.
 
+use super::chart::brief;
 use super::html::chat_link;
 use super::table::{Table, cell};
 use super::text::{Bytes, Html, Money, Span, Whole};
@@ -211,7 +212,7 @@ pub(super) fn sources(html: &mut Html, view: &View<'_>) {
             cell(|html| _ = html.raw("routes")),
             cell(|html| {
                 ago(html, target.last_success, view.now);
-                html.text(format_args!(", every {:.0} s", target.interval_seconds));
+                html.raw(", every ").text(brief(target.interval_seconds)).raw(" s");
             }),
             dash(),
             failed(&target.failures),
@@ -241,7 +242,7 @@ pub(super) fn sources(html: &mut Html, view: &View<'_>) {
             cell(|html| _ = html.raw("MongoDB")),
             cell(|html| {
                 ago(html, database.last_success, view.now);
-                html.text(format_args!(", every {:.0} s", database.interval_seconds));
+                html.raw(", every ").text(brief(database.interval_seconds)).raw(" s");
             }),
             cell(|html| _ = html.text(format_args!("{:.0} s", database.behind_seconds))),
             failed(&database.failures),

@@ -1,7 +1,7 @@
 //! What the page shows: taken out of the ledger in one go, bounded, with no more than a look at those
 //! chats that live.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(super) const MAX_WORKFLOWS: usize = 20;
 pub(super) const MAX_ROWS: usize = 30;
 /// A live chat that is silent for longer stands still: what the alert `ChatStalled` takes by default.
 const STALLED: Duration = Duration::from_mins(10);
+/// A database is silent if its answer is overdue by so much, after three polls.
+const OVERDUE_SECONDS: f64 = 30.0;
 
 /// Everything at one moment.
 pub(super) struct View<'a> {
@@ -104,14 +106,25 @@ impl<'a> View<'a> {
     pub(super) fn problems(&self) -> Vec<Problem<'a>> {
         let mut problems = Vec::new();
         for runtime in &self.runtimes {
+            let target = self.numbers.targets.get(&*runtime.name);
+            let health = target.and_then(|target| target.health);
             if runtime.up == Some(false) {
                 problems.push(Problem::Away(&runtime.name));
+            } else if health.is_some_and(|health| !health.healthy) {
+                problems.push(Problem::Unwell(&runtime.name));
             }
         }
         for ((runtime, source), follower) in &self.numbers.followers {
             let unread = follower.sum(|reader| reader.problems);
             if unread > 0 {
                 problems.push(Problem::Unread { runtime, source, unread });
+            }
+        }
+        for (runtime, database) in &self.numbers.databases {
+            let patience = 3.0 * database.interval_seconds + OVERDUE_SECONDS;
+            let is_old = |at| self.now.since(at).as_secs_f64() > patience;
+            if database.polls > 0 && database.last_success.is_none_or(is_old) {
+                problems.push(Problem::Silent(runtime));
             }
         }
         if !self.numbers.store.durable {
@@ -126,6 +139,10 @@ impl<'a> View<'a> {
 pub(super) enum Problem<'a> {
     /// A runtime does not answer.
     Away(&'a str),
+    /// A runtime says that it is not well.
+    Unwell(&'a str),
+    /// The database that is read for a runtime does not answer.
+    Silent(&'a str),
     /// Files that cannot be read.
     Unread { runtime: &'a str, source: &'static str, unread: u64 },
     /// What is counted does not survive the process.
@@ -179,8 +196,7 @@ fn spending<'a>(ledger: &'a Ledger, ring: &Ring) -> Spending<'a> {
         sums.entry((&workflow.app_id, &workflow.workflow_name)).or_default().add(&spent);
     }
     let mut rows: Vec<_> = sums.into_iter().collect();
-    let key = |spent: &Spent| (spent.today, spent.hour, spent.ever);
-    rows.sort_by(|(_, a), (_, b)| key(b).cmp(&key(a)));
+    rows.sort_by_key(|(_, spent)| Reverse((spent.today, spent.hour, spent.ever)));
     let mut rest = (0, Spent::default());
     for (_, spent) in rows.iter().skip(MAX_WORKFLOWS) {
         rest.0 += 1;
