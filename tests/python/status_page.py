@@ -8,7 +8,8 @@ Reads orders from standard input, one a line, and answers each with a line of JS
 look          pictures of the page in light and dark, wide and narrow, in FOLDER; how wide the page is at each
               width, and text that hardly stands out from what it stands on
 live NUMBER   puts the focus on the last chat's link and waits until the script shows that many live chats
-follow CHAT   clicks on the link of that chat: its JSON
+follow CHAT   clicks on the link of that chat: its JSON; and goes back
+gone          waits until the page says that nobody answers any more
 without       the page without its script
 picture       the upper part of the page, as status.png in FOLDER
 complaints    what the browser complained of since the start: errors, warnings, breaches of the policy
@@ -21,7 +22,7 @@ import sys
 from playwright.sync_api import expect, sync_playwright
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
-WIDTHS = [1280, 390]
+WIDTHS = [1280, 1000, 768, 390]
 # The page asks every ten seconds.
 PATIENCE_MS = 40_000
 
@@ -93,7 +94,15 @@ def wait_for(page, number):
 def follow(page, chat):
     page.locator("#chats a", has_text=chat).click()
     page.wait_for_url("**/metrics/perf/chats/**")
-    return json.loads(page.locator("body").inner_text())
+    seen = json.loads(page.locator("body").inner_text())
+    page.go_back()
+    return seen
+
+
+def gone(page):
+    verdict = page.locator("#verdict.bad")
+    expect(verdict).to_contain_text("No answer from the exporter", timeout=PATIENCE_MS)
+    return {"verdict": verdict.inner_text()}
 
 
 def without(browser, url):
@@ -106,7 +115,7 @@ def without(browser, url):
 
 
 def picture(browser, url, folder):
-    context = browser.new_context(viewport={"width": 1100, "height": 720}, color_scheme="light")
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="light")
     page = context.new_page()
     page.goto(url)
     page.screenshot(path=f"{folder}/status.png")
@@ -128,6 +137,7 @@ def main():
             "look": lambda: look(browser, url, folder),
             "live": lambda number: wait_for(page, number),
             "follow": lambda chat: follow(page, chat),
+            "gone": lambda: gone(page),
             "without": lambda: without(browser, url),
             "picture": lambda: picture(browser, url, folder),
             "complaints": lambda: {"complaints": complaints},

@@ -136,7 +136,7 @@ fn tiles(html: &mut Html, view: &View<'_>) {
         let today = view.spending.all.today;
         html.data("cost-today", today, Money(today)).raw(" today</small>");
     });
-    tile(html, view, "Failed tool calls a minute", Step::errors, |html| {
+    tile(html, view, "Tool errors a minute", Step::errors, |html| {
         let errors = view.hour.errors;
         html.text(last(view, Step::errors)).raw("<small>");
         html.data("errors-hour", errors, Whole(errors)).raw(" in the last hour</small>");

@@ -56,10 +56,10 @@
       const html = await answer.text();
       if (!paused) show(html);
     } catch (error) {
-      const fresh = document.getElementById("fresh");
-      fresh.classList.add("late");
-      if (!fresh.dataset.late) fresh.append(", no newer answer");
-      fresh.dataset.late = "yes";
+      const verdict = document.getElementById("verdict");
+      const lost = `No answer from the exporter (${error.message}): what stands here is old.`;
+      if (verdict.textContent !== lost) verdict.textContent = lost;
+      verdict.className = "bad";
     }
   }
 
