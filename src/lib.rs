@@ -22,6 +22,7 @@
 //! | [`store`] | brings the ledger to the disk and back |
 //! | [`flush`] | writes the state of chats to the shared store |
 //! | [`metrics`] | contains a metric's name, or writes an exposition |
+//! | [`access`] | decides who gets in |
 //! | [`server`] | knows HTTP as a server, and answers who reads |
 //! | [`control`] | takes in what is pushed |
 //! | [`telemetry`] | counts what the exporter itself does |
@@ -34,6 +35,7 @@
 //! | [`healthcheck`] | asks another exporter whether it is well |
 //! | [`demo`] | simulates a runtime |
 
+pub mod access;
 pub mod app;
 pub mod assets;
 pub mod backfill;

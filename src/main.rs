@@ -11,12 +11,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use mozaiks_exporter::app::{App, StartError, chain};
+use mozaiks_exporter::app::{Again, App, StartError};
 use mozaiks_exporter::cli::{
     AssetsArgs, BackfillArgs, CheckArgs, Cli, Command, DemoArgs, HealthcheckArgs, ServeArgs,
 };
 use mozaiks_exporter::config::Config;
+use mozaiks_exporter::logging::chain;
 use mozaiks_exporter::model::SystemClock;
+use mozaiks_exporter::server::Inherited;
 use mozaiks_exporter::{assets, backfill, check, demo, healthcheck, logging, redact};
 
 /// The command line or the configuration is wrong (`EX_USAGE` of `sysexits.h`).
@@ -65,16 +67,21 @@ fn raise_file_limit() {
 
 fn run_serve(args: &ServeArgs) -> ExitCode {
     raise_file_limit();
+    // While there is one thread: it takes variables out of the environment.
+    let inherited = Inherited::from_service_manager();
     let config = match Config::load(args) {
         Ok(config) => config,
         Err(error) => return fail(&error, USAGE),
     };
     let logging = logging::start(&config.log);
-    let code = in_runtime(async {
-        let app = App::new(config, Arc::new(SystemClock::start())).await?;
-        app.run(stop_signal()?).await;
+    let served = async {
+        let hangups = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        let again = Again { args: args.clone(), hangups };
+        let app = App::new(config, Arc::new(SystemClock::start()), inherited).await?;
+        app.run(stop_signal()?, Some(again)).await;
         Ok::<_, StartError>(())
-    });
+    };
+    let code = in_runtime(served, |error| if error.is_usage() { USAGE } else { 1 });
     if logging.dropped_lines() > 0 {
         tracing::warn!(
             lines = logging.dropped_lines(),
@@ -86,17 +93,18 @@ fn run_serve(args: &ServeArgs) -> ExitCode {
 
 fn run_demo(args: &DemoArgs) -> ExitCode {
     let _logging = logging::start(&quiet());
-    in_runtime(async { demo::run(args, stop_signal()?).await })
+    in_runtime(async { demo::run(args, stop_signal()?).await }, |_| 1)
 }
 
 fn run_backfill(args: &BackfillArgs) -> ExitCode {
     let _logging = logging::start(&quiet());
-    in_runtime(async {
+    let work = async {
         let summary = backfill::run(args).await?;
         // Nothing can be done about a closed standard error.
         writeln!(std::io::stderr(), "{summary}").ok();
         Ok::<_, backfill::BackfillError>(())
-    })
+    };
+    in_runtime(work, |_| 1)
 }
 
 fn run_assets(args: &AssetsArgs) -> ExitCode {
@@ -129,7 +137,7 @@ fn run_check(args: &CheckArgs) -> ExitCode {
 }
 
 fn run_healthcheck(args: &HealthcheckArgs) -> ExitCode {
-    in_runtime(async { healthcheck::run(args).await })
+    in_runtime(async { healthcheck::run(args).await }, |_| 1)
 }
 
 /// Whoever reads our output may stop reading: that is no error.
@@ -153,15 +161,23 @@ fn run_redact() -> ExitCode {
     }
 }
 
-fn in_runtime<E: Error + 'static>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+fn in_runtime<E: Error + 'static>(
+    work: impl Future<Output = Result<(), E>>,
+    code: impl Fn(&E) -> u8,
+) -> ExitCode {
     // Two threads: one that renders must not keep the other from answering probes.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(work) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, 1),
-        },
+        Ok(runtime) => {
+            let outcome = runtime.block_on(work);
+            // All that matters is done: a password that is being compared is not waited for.
+            runtime.shutdown_background();
+            match outcome {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, code(&error)),
+            }
+        }
         Err(error) => fail(&error, 1),
     }
 }

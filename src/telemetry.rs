@@ -167,6 +167,17 @@ pub struct Events {
     pub waiting: u64,
 }
 
+/// What is known of files that are read while the exporter runs.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigNumbers {
+    /// Whether the last try to read the configuration succeeded, and when one did.
+    pub last: Option<(bool, Timestamp)>,
+    /// The series budget, where it has changed since the start.
+    pub max_series: Option<u64>,
+    /// Whether the last try to read who gets in succeeded, by listener.
+    pub access: BTreeMap<&'static str, bool>,
+}
+
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
@@ -184,6 +195,8 @@ pub struct Numbers {
     pub flush: Option<FlushNumbers>,
     /// The listeners.
     pub answers: Answers,
+    /// The configuration.
+    pub config: ConfigNumbers,
 }
 
 /// The numbers, shared by those who count and those who show.

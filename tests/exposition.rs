@@ -473,6 +473,8 @@ fn every_family_shows_up_in_a_world_that_has_everything() {
         ..Default::default()
     };
     numbers.flush = Some(flush);
+    numbers.config.last = Some((true, now.wall));
+    numbers.config.access.insert("metrics", true);
     numbers.events.rejected.insert("negative", 1);
     numbers.answers.requests.insert(("metrics", 200), 1);
     numbers.answers.durations.entry("metrics").or_default();

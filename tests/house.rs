@@ -1,4 +1,4 @@
-//! Rooms of the house use each other in one direction only.
+//! Rooms of the house use each other in one direction only, and what comes from outside has a reason.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by stopping")]
 
@@ -15,10 +15,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sources", &["model", "mongo", "store", "telemetry"]),
     ("flush", &["ledger", "model", "mongo", "store", "telemetry"]),
     ("metrics", &["ledger", "model", "telemetry"]),
-    ("server", &["ledger", "logging", "metrics", "model", "store", "telemetry"]),
-    ("control", &["ledger", "model", "server", "sources", "store", "telemetry"]),
+    ("access", &["logging", "telemetry"]),
+    ("server", &["access", "ledger", "logging", "metrics", "model", "store", "telemetry"]),
+    ("control", &["access", "ledger", "model", "server", "sources", "store", "telemetry"]),
     ("cli", &[]),
-    ("config", &["cli", "flush", "ledger", "logging", "model", "mongo", "sources"]),
+    ("config", &["access", "cli", "flush", "ledger", "logging", "model", "mongo", "sources"]),
     ("backfill", &["cli", "ledger", "metrics", "model", "sources", "telemetry"]),
     ("assets", &["cli", "metrics"]),
     ("check", &["assets", "cli", "metrics"]),
@@ -54,6 +55,46 @@ fn metric_names_stand_in_the_metrics_room_alone() {
             assert!(!text.contains("\"mozaiks_"), "{} names a metric", file.display());
         }
     }
+}
+
+/// The table in ARCHITECTURE.md names what Cargo.toml names, and what tests and benchmarks alone need.
+#[test]
+fn each_dependency_has_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut needed: Vec<(bool, String)> = Vec::new();
+    for section in manifest.split("\n[") {
+        let dev = section.starts_with("dev-dependencies]");
+        if dev || section.starts_with("dependencies]") {
+            let lines = section.lines().skip(1).filter_map(|line| line.split_once(" = "));
+            needed.extend(lines.map(|(name, _)| (dev, name.to_owned())));
+        }
+    }
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let (_, table) = text.split_once("\n## Dependencies\n").unwrap();
+    let mut explained: Vec<(bool, String)> = Vec::new();
+    // Below its head.
+    for row in table.lines().filter_map(|line| line.strip_prefix("| ")).skip(2) {
+        let (names, reason) = row.split_once(" | ").unwrap();
+        assert!(reason.trim_end_matches(" |").len() > 3, "{names} has no reason");
+        let dev = names.ends_with(" only)");
+        // What stands in brackets says which features, or who needs it.
+        let mut plain = String::new();
+        let mut depth = 0_u32;
+        for c in names.chars() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ if depth == 0 => plain.push(c),
+                _ => {}
+            }
+        }
+        explained.extend(plain.split(',').map(|name| (dev, name.trim().to_owned())));
+    }
+    needed.sort_unstable();
+    explained.sort_unstable();
+    assert!(needed.len() > 40, "the test looks at the wrong place: {needed:?}");
+    assert_eq!(needed, explained, "Cargo.toml, and the table in ARCHITECTURE.md");
 }
 
 fn files(src: &Path, room: &str) -> Vec<PathBuf> {

@@ -3,11 +3,13 @@
 Run by tests/run; needs PyYAML, promtool and amtool. `--table` prints which alert is tested how.
 """
 
+import json
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 
 import yaml
 
@@ -18,7 +20,7 @@ RUNBOOKS = ALERTS / "runbooks"
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 SEVERITIES = {"critical", "warning", "info", "none"}
 ANNOTATIONS = {"summary", "description", "value", "runbook_url", "dashboard_url"}
-DASHBOARDS = {"overview", "slo", "cost", "agents", "chats", "exporter"}
+DASHBOARDS = ALERTS.parent / "grafana/dashboards"
 RECORD = re.compile(r"[a-z_]+:[a-z_]+:[a-z0-9_]+")
 # Served by others: Prometheus, Alertmanager and blackbox_exporter.
 FOREIGN = re.compile(r"up$|ALERTS|probe_|prometheus_|alertmanager_")
@@ -97,9 +99,37 @@ def check_rules():
             fault(file, f"{name} lacks {ANNOTATIONS ^ set(annotations)}")
         if not annotations.get("runbook_url", "").endswith(f"/{name}"):
             fault(file, f"{name} points to another runbook: {annotations.get('runbook_url')}")
-        dashboard = re.search(r"/d/mozaiks-(\w+)", annotations.get("dashboard_url", ""))
-        if not dashboard or dashboard[1] not in DASHBOARDS:
-            fault(file, f"{name} points to no dashboard of ours")
+
+
+def panels(board):
+    """All panels, those inside rows as well."""
+    for panel in board.get("panels", []):
+        yield panel
+        yield from panels(panel)
+
+
+def check_links():
+    """Each link to a dashboard leads to one that is there, to a panel of it, and sets variables that it has."""
+    boards = {board["uid"]: board for board in map(json.loads, map(pathlib.Path.read_text, DASHBOARDS.glob("*.json")))}
+    led = set()
+    for file, rule in alerts():
+        link = urllib.parse.urlsplit(rule.get("annotations", {}).get("dashboard_url", ""))
+        uid = re.fullmatch(r"/d/([\w-]+)(?:/[\w-]+)?", link.path)
+        board = boards.get(uid and uid[1])
+        if not board:
+            fault(file, f"{rule['alert']} leads to {link.path or 'nothing'}, and no dashboard has that uid")
+            continue
+        led.add(board["uid"])
+        variables = {variable["name"] for variable in board["templating"]["list"]}
+        ids = {str(panel["id"]) for panel in panels(board)}
+        for name, value in urllib.parse.parse_qsl(link.query, keep_blank_values=True):
+            if name == "viewPanel" and value.removeprefix("panel-") not in ids:
+                fault(file, f"{rule['alert']} leads to panel {value} of {board['uid']}, which has none of that id")
+            elif name.startswith("var-") and name.removeprefix("var-") not in variables:
+                fault(file, f"{rule['alert']} sets {name}, which {board['uid']} has not")
+            elif name not in ("viewPanel", "from", "to") and not name.startswith("var-"):
+                fault(file, f"{rule['alert']} gives {board['uid']} {name}, which means nothing to it")
+    return len(led)
 
 
 def check_runbooks(known):
@@ -149,7 +179,7 @@ def parameters(path):
 
 def check_parameters():
     defaults = {}
-    for path in [*RULES, ALERTS / "alertmanager.yml", ALERTS / "blackbox.yml"]:
+    for path in [*RULES, *(ALERTS / f"{name}.yml" for name in ("alertmanager", "blackbox", "prometheus"))]:
         for number, name, default, line in parameters(path):
             where = f"{path.name}:{number}"
             if line.count(default) != 1:
@@ -229,6 +259,7 @@ def main():
     check_names(known)
     check_rules()
     queries = check_runbooks(known)
+    boards = check_links()
     values = check_parameters()
     routes = check_routes()
     table = tested()
@@ -241,7 +272,7 @@ def main():
             print(f"{name:28} {counts[0]:5} {counts[1]:5} {counts[2]:6}")
     if faults:
         sys.exit("\n".join(faults))
-    print(f"alerts: {len(table)} alerts, {queries} queries of runbooks, {values} parameters, {routes} routes: all as they must be")
+    print(f"alerts: {len(table)} alerts, {queries} queries of runbooks, {values} parameters, {routes} routes, {boards} dashboards led to: all as they must be")
 
 
 main()

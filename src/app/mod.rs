@@ -1,41 +1,34 @@
 //! Wires the parts together, and owns every task from the start to the drained end.
 
+mod reload;
+mod sources;
 mod state;
 mod users;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::config::{Config, ControlConfig, FlushConfig, MongodbConfig, Polling, RuntimeConfig};
-use crate::control::{self, Access, Control};
+use crate::access::{AccessError, Gate, Side};
+use crate::cli::ServeArgs;
+use crate::config::{Config, FlushConfig, MongodbConfig};
+use crate::control::{self, Control, Roster, reloads};
 use crate::flush::Flush;
 use crate::metrics::Show;
-use crate::model::{Clock, NameRule, RuntimeId, Source};
+use crate::model::{Clock, HANDED_OVER};
 use crate::mongo::{Mongo, MongoError};
-use crate::server::{Admission, Site, serve};
-use crate::sources::ag2::Ag2;
-use crate::sources::follow::{Desk, Laggards};
-use crate::sources::logs::Logs;
-use crate::sources::mongodb::{self, Stored};
-use crate::sources::scrape::{Client, Scrape, trust};
-use crate::sources::{Intake, runner};
+use crate::server::{Admission, Inherited, Listener, Site, serve};
+use crate::sources::Intake;
 use crate::store::{DirError, Keeper, Shared, StoreFile};
 use crate::telemetry::Telemetry;
+use reload::Reloader;
+use sources::Watching;
 use state::open_state;
 use users::user_policy;
-
-/// How long polls wait for the followers to catch up. The log tells of turns one by one, so it
-/// should be the first to tell of them.
-const LOGS_FIRST: Duration = Duration::from_secs(10);
-/// How often it is asked whether the routes were polled once.
-const ASK: Duration = Duration::from_millis(50);
 
 /// Why the exporter does not start.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +44,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Nobody can say who gets in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The state directory must not be used.
     #[error("--state-dir")]
     State(#[from] DirError),
@@ -62,12 +58,29 @@ pub enum StartError {
     Signals(#[source] io::Error),
 }
 
+impl StartError {
+    /// Whether what was configured is wrong, and not the surroundings.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Access(_))
+    }
+}
+
+/// How the configuration is read anew while the exporter runs.
+#[derive(Debug)]
+pub struct Again {
+    /// What the command line and the environment said.
+    pub args: ServeArgs,
+    /// Each asks for it.
+    pub hangups: Signal,
+}
+
 /// The exporter with its addresses bound and its state read; not yet running.
 #[derive(Debug)]
 pub struct App {
     config: Config,
-    listeners: Vec<TcpListener>,
-    control: Option<(TcpListener, ControlConfig)>,
+    listeners: Vec<Listener>,
+    gate: Arc<Gate>,
+    control: Option<(Listener, Arc<Gate>)>,
     shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
     file: Option<StoreFile>,
@@ -77,15 +90,25 @@ pub struct App {
 
 impl App {
     /// Binds, locks and reads. What is wrong with the surroundings shows here.
-    pub async fn new(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn new(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
+        let telemetry = Arc::new(Telemetry::default());
+        let gate = Gate::open(Side::Metrics, config.means.clone(), Arc::clone(&telemetry))?;
         let mut listeners = Vec::new();
         for address in &config.listen_addresses {
-            listeners.push(bind("--web.listen-address", address).await?);
+            let bound = bind("--web.listen-address", address, &mut inherited).await?;
+            listeners.extend(bound);
         }
-        let control = match config.control.take() {
+        let control = match &config.control {
             Some(control) => {
-                let listener = bind("--control.listen-address", &control.address).await?;
-                Some((listener, control))
+                let means = control.means.clone();
+                let gate = Gate::open(Side::Control, means, Arc::clone(&telemetry))?;
+                let address = &control.address;
+                let bound = bind("--control.listen-address", address, &mut inherited).await?;
+                bound.into_iter().next().map(|listener| (listener, gate))
             }
             None => None,
         };
@@ -93,114 +116,73 @@ impl App {
             Mongo::new(mongodb.uri.clone(), &mongodb.database).map(Arc::new)
         };
         let mongo = config.mongodb.as_ref().map(reach).transpose()?;
-        let telemetry = Arc::new(Telemetry::default());
         let now = clock.now();
+        telemetry.lock().config.last = Some((true, now.wall));
         let (ledger, file) =
             open_state(config.state_dir.as_deref(), &config.ledger, &telemetry, now)?;
         let durable_dir = config.state_dir.as_deref().filter(|_| file.is_some());
-        let users = user_policy(config.users, &listeners, durable_dir);
+        let users = user_policy(config.users, &listeners, &gate, durable_dir);
         let show = Show { users, compat: config.compat, max_series: config.max_series };
         let shared = Shared::new(ledger, clock);
-        Ok(Self { config, listeners, control, shared, telemetry, file, show, mongo })
+        Ok(Self { config, listeners, gate, control, shared, telemetry, file, show, mongo })
     }
 
     /// The bound addresses.
     pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners.iter().filter_map(Listener::address).collect()
     }
 
-    /// Runs until `stop` is true; returns when everything is drained and kept.
-    pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { mut config, listeners, control, shared, telemetry, file, show, mongo } = self;
+    /// Runs until `stop` is true; returns when everything is drained and kept. With `again`, the
+    /// configuration is read anew where somebody wants it.
+    pub async fn run(self, stop: watch::Receiver<bool>, again: Option<Again>) {
+        let Self { config, listeners, gate, control, shared, telemetry, file, show, mongo } = self;
         let (last, after_all) = watch::channel(false);
         let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&telemetry), file);
         let keeper = tokio::spawn(keeper.run(after_all));
 
         let mut tasks = JoinSet::new();
         let intake = Intake { ledger: Arc::clone(&shared), telemetry: Arc::clone(&telemetry) };
-        let now = shared.clock().now();
-        let laggards = Laggards::default();
-        let mut watched = Vec::new();
-        for runtime in std::mem::take(&mut config.runtimes) {
-            let mongodb = config.mongodb.as_ref().filter(|m| m.runtime == runtime.name);
-            let sources = expected(&runtime, mongodb);
-            let id = shared.lock().watch(&runtime.name, &sources, now);
-            watched.push((Arc::clone(&runtime.name), id));
-            let who = (Arc::clone(&runtime.name), id);
-            let desk = |source, readers| {
-                Desk::open(intake.clone(), who.clone(), source, readers, laggards.clone())
-            };
-            if !runtime.logs.is_empty() {
-                info!(runtime = &*runtime.name, paths = runtime.logs.len(), "following its log");
-                let desk = desk(Source::Logs, 1);
-                let options = config.following.logs(&runtime.logs, &config.own_logs);
-                tasks.spawn(Logs::open(desk, options, config.names).run(stop.clone()));
-            }
-            if !runtime.ag2.is_empty() {
-                info!(runtime = &*runtime.name, paths = ?runtime.ag2, "following AG2's log");
-                let desk = desk(Source::Ag2, runtime.ag2.len());
-                for path in &runtime.ag2 {
-                    let options = config.following.ag2(path);
-                    let ag2 = Ag2::open(Arc::clone(&desk), path, options, config.names);
-                    tasks.spawn(ag2.run(stop.clone()));
-                }
-            }
-            if let (Some(mongodb), Some(mongo)) = (mongodb, &mongo) {
-                let servers = mongo.servers();
-                info!(runtime = &*runtime.name, servers, "reading chats in MongoDB");
-                let settings = reading(mongodb, &config);
-                let source = Stored::new(who.0.clone(), id, mongo, settings, intake.clone());
-                let polled = runtime.polling.is_some().then(|| (Arc::clone(&shared), id));
-                let (laggards, interval) = (laggards.clone(), mongodb.poll_interval);
-                tasks.spawn(read_stored(source, interval, laggards, polled, stop.clone()));
-            }
-            if let Some(polling) = runtime.polling {
-                let guess =
-                    if config.runtime_is_default { " (nothing else was configured)" } else { "" };
-                info!(runtime = &*runtime.name, "polling the runtime{guess}");
-                let interval = polling.interval;
-                let source = scrape(runtime.name, id, polling, config.names, intake.clone());
-                let (laggards, stop) = (laggards.clone(), stop.clone());
-                tasks.spawn(async move {
-                    // Bounded: whoever cannot read its logs is polled all the same.
-                    timeout(LOGS_FIRST, laggards.caught_up()).await.ok();
-                    runner::run(source, interval, stop).await;
-                });
-            }
-        }
-        shared.lock().retire_unwatched(now);
-        if let Some((listener, control)) = control {
-            for (_, id) in &watched {
-                let mut ledger = shared.lock();
-                ledger.open(*id, Source::Receive, now);
-                ledger.open(*id, Source::UsageIngest, now);
-            }
-            if let Ok(address) = listener.local_addr() {
-                info!(%address, "control listener ready");
+        let roster = control.is_some().then(Arc::<Roster>::default);
+        let mut watching = Watching::new(intake, mongo.clone(), roster.clone());
+        watching.change(&config).await;
+        let (ask, asked) = reloads();
+        let gates = (Arc::clone(&gate), control.as_ref().map(|(_, gate)| Arc::clone(gate)));
+        if let (Some((listener, gate)), Some(runtimes)) = (control, roster) {
+            announce("control", &listener, &gate);
+            if !listener.is_local() && !gate.asks() {
+                warn!("anybody who reaches the control listener may push (--control.token-file)");
             }
             let intake = control::Intake {
                 ledger: Arc::clone(&shared),
                 telemetry: Arc::clone(&telemetry),
-                runtimes: watched,
+                runtimes,
                 names: config.names,
-                failed_calls_count: control.failed_calls_count,
+                failed_calls_count: config.control.as_ref().is_some_and(|c| c.failed_calls_count),
             };
-            let control = Control::new(intake, control.token_file.map(Access::new));
-            let stop = stop.clone();
-            tasks.spawn(serve(listener, Arc::new(control), Admission::PUSHERS, stop));
+            let reloads = again.is_some().then_some(ask);
+            let control = Arc::new(Control::new(intake, Arc::clone(&gate), reloads));
+            tasks.spawn(serve(listener, gate, control, Admission::PUSHERS, stop.clone()));
         }
-        let flush = config.mongodb.and_then(|mongodb| mongodb.flush);
+        let flush = config.mongodb.as_ref().and_then(|mongodb| mongodb.flush.clone());
         if let (Some(mongo), Some(flush)) = (mongo, flush) {
             store_in(mongo, flush, &shared, &telemetry, &mut tasks, &stop);
         }
-        let site = Arc::new(Site::new(Arc::clone(&shared), telemetry, show));
+        let site = Site::new(shared, Arc::clone(&telemetry), show, Arc::clone(&gate));
+        let site = Arc::new(site);
         tasks.spawn(Arc::clone(&site).remember(stop.clone()));
         for listener in listeners {
-            if let Ok(address) = listener.local_addr() {
-                info!(%address, "metrics listener ready");
-            }
-            tasks.spawn(serve(listener, Arc::clone(&site), Admission::SCRAPERS, stop.clone()));
+            announce("metrics", &listener, &gate);
+            let (gate, site, stop) = (Arc::clone(&gate), Arc::clone(&site), stop.clone());
+            tasks.spawn(serve(listener, gate, site, Admission::SCRAPERS, stop));
         }
+        match again {
+            Some(again) => {
+                let reloader = Reloader { config, watching, gates, telemetry };
+                watching = reloader.run(again, asked, stop).await;
+            }
+            None => stopped(stop).await,
+        }
+        watching.end().await;
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 error!(%error, "a task broke down");
@@ -215,14 +197,30 @@ impl App {
     }
 }
 
-/// `:9847` is how Prometheus' own programs write «any address».
-async fn bind(flag: &'static str, address: &str) -> Result<TcpListener, StartError> {
-    let target = match address.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => address.to_owned(),
+/// Waits for the end to be announced.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // Whoever could announce it is gone only with the process.
+    stop.wait_for(|stop| *stop).await.ok();
+}
+
+/// Listens; at an address that the service manager listens at, too, all its sockets are taken.
+async fn bind(
+    flag: &'static str,
+    address: &str,
+    inherited: &mut Inherited,
+) -> Result<Vec<Listener>, StartError> {
+    let bound = match address.strip_prefix(HANDED_OVER) {
+        Some(name) => inherited.take(name),
+        None => Listener::bind(address).await.map(|listener| vec![listener]),
     };
-    let bound = TcpListener::bind(&target).await;
     bound.map_err(|source| StartError::Bind { flag, address: address.to_owned(), source })
+}
+
+/// Says where a listener is, and who gets in.
+fn announce(which: &str, listener: &Listener, gate: &Gate) {
+    let (address, tls, access) = (listener.shown(), gate.tls().is_some(), gate.asks());
+    let access = if access { "by credentials" } else { "open" };
+    info!(%address, tls, access, "{which} listener ready");
 }
 
 /// Writes pushed chats to the database.
@@ -239,74 +237,4 @@ fn store_in(
     let (shared, telemetry) = (Arc::clone(shared), Arc::clone(telemetry));
     let flush = Flush::new(mongo, shared, telemetry, flush.places, flush.interval);
     tasks.spawn(flush.run(stop.clone()));
-}
-
-/// The sources that tell of a runtime.
-fn expected(runtime: &RuntimeConfig, mongodb: Option<&MongodbConfig>) -> Vec<Source> {
-    [
-        (Source::Scrape, runtime.polling.is_some()),
-        (Source::Logs, !runtime.logs.is_empty()),
-        (Source::Ag2, !runtime.ag2.is_empty()),
-        (Source::Mongodb, mongodb.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(source, wanted)| wanted.then_some(source))
-    .collect()
-}
-
-/// Reads a database, once those who count turns had their word: it knows messages alone. `polled` is
-/// the runtime whose routes are polled, if they are.
-async fn read_stored(
-    source: Stored,
-    interval: Duration,
-    laggards: Laggards,
-    polled: Option<(Arc<Shared>, RuntimeId)>,
-    stop: watch::Receiver<bool>,
-) {
-    let others = async {
-        laggards.caught_up().await;
-        if let Some((shared, id)) = polled {
-            // Answered or not.
-            while shared.lock().runtime(id).is_some_and(|runtime| runtime.up.is_none()) {
-                sleep(ASK).await;
-            }
-        }
-    };
-    timeout(LOGS_FIRST, others).await.ok();
-    runner::run(source, interval, stop).await;
-}
-
-/// How the database is read.
-fn reading(mongodb: &MongodbConfig, config: &Config) -> mongodb::Settings {
-    mongodb::Settings {
-        collections: mongodb.collections.clone(),
-        past: config.ledger.retention,
-        create_index: mongodb.create_index,
-        introduced_only: mongodb.introduced_only,
-        names: config.names,
-    }
-}
-
-fn scrape(
-    name: Arc<str>,
-    id: RuntimeId,
-    polling: Polling,
-    names: NameRule,
-    intake: Intake,
-) -> Scrape {
-    let trust = polling.endpoint.is_tls().then(|| trust(&polling.certificates));
-    let client = Client::new(polling.endpoint, trust, polling.timeout, polling.max_body_bytes);
-    Scrape::new(name, id, client, polling.token, names, intake)
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

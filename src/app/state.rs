@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::{StartError, chain};
+use super::StartError;
 use crate::ledger::{Ledger, Restorer, Settings};
-use crate::logging::timed;
+use crate::logging::{chain, timed};
 use crate::model::Instant;
 use crate::store::{DirError, StoreFile};
 use crate::telemetry::Telemetry;

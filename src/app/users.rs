@@ -2,31 +2,36 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::net::TcpListener;
 use tracing::{info, warn};
 
+use crate::access::Gate;
 use crate::cli::Users;
 use crate::metrics::UserPolicy;
+use crate::server::Listener;
 
 /// Name of the key of user hashes in the state directory.
 const USER_KEY: &str = "user-hash.key";
 /// Its length: that of the hash, as RFC 2104 advises.
 const USER_KEY_BYTES: usize = 32;
 
-/// Where anybody may ask, users are not named unless somebody wants them to be.
+/// Where anybody may ask, users are not named unless somebody wants them to be. Where others may reach
+/// the listener, but have to say who they are, it stays that way as long as users are named.
 pub(super) fn user_policy(
     wanted: Option<Users>,
-    listeners: &[TcpListener],
+    listeners: &[Listener],
+    gate: &Gate,
     dir: Option<&Path>,
 ) -> UserPolicy {
-    let is_open = |listener: &TcpListener| {
-        listener.local_addr().is_ok_and(|address| !address.ip().is_loopback())
-    };
-    let open = listeners.iter().any(is_open);
+    let in_reach = listeners.iter().any(|listener| !listener.is_local());
     match wanted {
         Some(Users::Plain) => UserPolicy::Plain,
         Some(Users::None) => UserPolicy::None,
-        None if !open => UserPolicy::Plain,
+        None if !in_reach => UserPolicy::Plain,
+        None if gate.asks() => {
+            gate.stay_closed();
+            info!("whoever asks says who he is, so user ids are shown as they are (--users)");
+            UserPolicy::Plain
+        }
         None | Some(Users::Hash) => {
             if wanted.is_none() {
                 info!("the listener is open to others, so user ids are hashed (--users)");

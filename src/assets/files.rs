@@ -27,6 +27,7 @@ pub const FILES: &[File] = files![
     "alerts/cost.rules.yml",
     "alerts/exporter.rules.yml",
     "alerts/meta.rules.yml",
+    "alerts/prometheus.yml",
     "alerts/runbooks/ChatStalled.md",
     "alerts/runbooks/ChatsNotAnswered.md",
     "alerts/runbooks/CostSLOViolation.md",
@@ -70,6 +71,7 @@ pub const FILES: &[File] = files![
     "grafana/dashboards/mozaiks-exporter.json",
     "grafana/dashboards/mozaiks-overview.json",
     "grafana/dashboards/mozaiks-slo.json",
+    "grafana/kustomization.yaml",
     "grafana/provisioning/dashboards/mozaiks.yml",
     "grafana/provisioning/datasources/prometheus.yml",
 ];

@@ -1,5 +1,5 @@
-//! `assets`: the rules, Alertmanager's configuration and the dashboards, written to a folder with
-//! the user's thresholds.
+//! `assets`: the rules, the configurations of Prometheus and Alertmanager and the dashboards, written
+//! to a folder with the user's thresholds and targets.
 //!
 //! Values are put into the text of the files, so that comments stay and defaults change no byte.
 
@@ -119,6 +119,9 @@ fn rendered(args: &AssetsArgs) -> Result<Vec<(&'static str, String)>, AssetsErro
         given.push(pair.ok_or_else(|| AssetsError::Form { text: text.clone() })?);
     }
     given.extend(args.job.as_deref().map(|job| ("job", job)));
+    let lists = [("exporters", &args.exporter), ("runtimes", &args.runtime)]
+        .map(|(name, all)| (name, (!all.is_empty()).then(|| all.join(","))));
+    given.extend(lists.iter().filter_map(|(name, list)| Some((*name, list.as_deref()?))));
     let settings = Settings::read(given.into_iter())?;
     let datasource = args.datasource.as_deref().map(Datasource::read).transpose()?;
     FILES
@@ -126,8 +129,8 @@ fn rendered(args: &AssetsArgs) -> Result<Vec<(&'static str, String)>, AssetsErro
         .map(|file| {
             let text = settings.apply(file.path, file.text)?;
             let text = boards::apply(file.path, &text, &settings, datasource.as_ref())?;
-            let is_timed =
-                file.path.ends_with(".rules.yml") || file.path.ends_with("alertmanager.yml");
+            let is_timed = file.path.ends_with(".rules.yml")
+                || matches!(file.path, "alerts/alertmanager.yml" | "alerts/prometheus.yml");
             Ok((
                 file.path,
                 match args.time_scale {
@@ -191,6 +194,25 @@ mod tests {
         assert!(said("error-rate").contains("NAME=VALUE"));
         let bound = said("latency-objective-seconds=4");
         assert!(bound.contains("a bound of") && bound.contains("2.5, 5, 10"), "{bound}");
+    }
+
+    #[test]
+    fn each_target_has_a_line() {
+        let given = AssetsArgs {
+            exporter: vec!["a:1".to_owned(), "[::1]:2".to_owned()],
+            runtime: vec!["main=https://a.example.com/".to_owned()],
+            ..args(&["runtimes=http://before", "concurrency=70"])
+        };
+        let all = rendered(&given).unwrap();
+        let of = |name| &all.iter().find(|(path, _)| *path == name).unwrap().1;
+        let config = of("alerts/prometheus.yml");
+        let lines: Vec<&str> = config.lines().filter(|line| line.contains("- targets:")).collect();
+        let targets =
+            ["127.0.0.1:9093", "a:1", "[::1]:2", "main=https://a.example.com", "127.0.0.1:9090"];
+        for (line, target) in lines.iter().zip(targets) {
+            assert_eq!(line.trim(), format!("- targets: [\"{target}\"]"));
+        }
+        assert_eq!(lines.len(), 6, "{config}");
     }
 
     #[test]

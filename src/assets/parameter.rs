@@ -139,6 +139,9 @@ fn placed(line: &str, parameter: &Parameter, value: &str) -> Result<String, Asse
         let set = format!("{before}{}", value.replace('.', "[.]"));
         return Ok(line.replacen(&with, &set, 1));
     }
+    if parameter.kind().is_list() {
+        return Ok(value.split(',').map(|one| line.replacen(default, one, 1)).collect());
+    }
     // A path is put behind it, which begins with a slash.
     let value =
         if line.contains(&format!("{default}/")) { value.trim_end_matches('/') } else { value };

@@ -19,6 +19,10 @@ pub(super) enum Kind {
     Bool,
     Url,
     HostPort,
+    /// Several of them. A line is written for each.
+    HostPorts,
+    /// Runtimes by their URL, each with a name if it has one. A line is written for each.
+    Runtimes,
     /// One or more, with commas between them.
     Mail,
     Path,
@@ -37,6 +41,8 @@ impl Kind {
             "URL" => Self::Url,
             "file" => Self::Path,
             "host:port" => Self::HostPort,
+            "host:port list" => Self::HostPorts,
+            "[name=]URL list" => Self::Runtimes,
             "address" => Self::Mail,
             "time of day" => Self::Time,
             "days" if default.parse::<f64>().is_err() => Self::Days,
@@ -50,11 +56,24 @@ impl Kind {
         }
     }
 
+    /// Whether it takes several, with commas between them, of which each is a line of its own.
+    pub(super) fn is_list(self) -> bool {
+        matches!(self, Self::HostPorts | Self::Runtimes)
+    }
+
     /// The value in its one form, or what would be one.
     pub(super) fn read(self, value: &str) -> Result<String, String> {
-        let value = value.trim();
-        let fits = value.len() <= LONGEST;
-        self.form(value).filter(|_| fits).ok_or_else(|| self.wanted())
+        let one = |value: &str| {
+            let value = value.trim();
+            self.form(value).filter(|_| value.len() <= LONGEST)
+        };
+        let read = if self.is_list() {
+            let all: Option<Vec<String>> = value.split(',').map(one).collect();
+            all.map(|all| all.join(","))
+        } else {
+            one(value)
+        };
+        read.ok_or_else(|| self.wanted())
     }
 
     fn form(self, value: &str) -> Option<String> {
@@ -66,9 +85,13 @@ impl Kind {
             Self::Objective => number.filter(|n| *n > 0.0 && *n < 1.0).map(|n| n.to_string()),
             Self::Bool => as_it_is(matches!(value, "true" | "false")),
             Self::Url => as_it_is(is_url(value)),
-            Self::HostPort => as_it_is(value.rsplit_once(':').is_some_and(|(host, port)| {
-                is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
-            })),
+            Self::HostPort | Self::HostPorts => {
+                as_it_is(value.rsplit_once(':').is_some_and(|(host, port)| {
+                    is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+                }))
+            }
+            // A path is put behind it.
+            Self::Runtimes => is_runtime(value).then(|| value.trim_end_matches('/').to_owned()),
             Self::Mail => as_it_is(value.split(',').map(str::trim).all(is_address)),
             Self::Path => {
                 as_it_is(is_plain(value, "/_.+-@ ") && !value.starts_with(['-', '@', '+']))
@@ -94,6 +117,10 @@ impl Kind {
                 "a URL that begins with http:// or https://, without quotes, braces and spaces"
             }
             Self::HostPort => "host:port",
+            Self::HostPorts => "host:port, or several with commas between them",
+            Self::Runtimes => {
+                "NAME=URL or URL, or several with commas between them; a name has letters, digits and ._-"
+            }
             Self::Mail => "an address, or several with commas between them",
             Self::Path => "a file, named with letters, digits, spaces and /_.+-@",
             Self::Time => "a time from 00:01 to 23:59",
@@ -131,6 +158,14 @@ fn is_url(value: &str) -> bool {
         is_host(host) && port && is_plain(rest, "-._~:/?#[]@!$&()*+,;=%") && !rest.ends_with(':')
     };
     rest.is_some_and(fine)
+}
+
+fn is_runtime(value: &str) -> bool {
+    let (name, url) = match value.split_once('=') {
+        Some((name, url)) if !name.contains(':') => (Some(name), url),
+        _ => (None, value),
+    };
+    name.is_none_or(|name| is_plain(name, "._-")) && is_url(url) && !url.contains(['?', '#'])
 }
 
 fn is_address(value: &str) -> bool {
@@ -183,6 +218,12 @@ mod tests {
                 ],
             ),
             (Kind::HostPort, &["mail:25", "[::1]:587"], &["mail", "mail:0", "mail:99999", "a b:1"]),
+            (Kind::HostPorts, &["a:1, [::1]:2", "a:1"], &["a:1,", "a", "a:1 b:2", ""]),
+            (
+                Kind::Runtimes,
+                &["main=http://a:1/", "https://a.b/c, x-1=http://[::1]:2", "http://a/b=c"],
+                &["main=", "a b=http://a", "a\"=http://a", "main=http://a?b", "http://a,", "a"],
+            ),
             (Kind::Mail, &["a@b.c", "a@b.c, d@e.f"], &["a", "a@b@c", "a@b.c,", "x: a@b"]),
             (
                 Kind::Path,
@@ -203,5 +244,7 @@ mod tests {
             }
         }
         assert_eq!(Kind::Number.read(" 1e3 "), Ok("1000".to_owned()), "in one form");
+        let runtimes = Kind::Runtimes.read("a=http://a:1/, http://b");
+        assert_eq!(runtimes, Ok("a=http://a:1,http://b".to_owned()));
     }
 }

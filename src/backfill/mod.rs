@@ -3,6 +3,7 @@
 //! The events are read by the same readers and booked by the same ledger as in `serve`, which is
 //! taken through the past step by step. So last month's numbers are made by the rules of today's.
 
+mod labels;
 mod series;
 
 use std::fs::File;
@@ -35,6 +36,14 @@ pub enum BackfillError {
     /// A step that is none.
     #[error("--step must be at least 1s")]
     Step,
+    /// A label that cannot be one.
+    #[error("--label cannot be {text:?}: {wanted}")]
+    Label {
+        /// What was given.
+        text: String,
+        /// What would be one.
+        wanted: &'static str,
+    },
     /// A log cannot be read.
     #[error(transparent)]
     Read(#[from] HistoryError),
@@ -103,6 +112,7 @@ pub async fn run(args: &BackfillArgs) -> Result<Summary, BackfillError> {
     if step < 1 {
         return Err(BackfillError::Step);
     }
+    let labels = labels::read(&args.label)?;
     let names = NameRule::new(LABEL_BYTES);
     let read = history::read(&args.logs_path, &args.ag2_path, names).await?;
     let mut events = read.events;
@@ -114,7 +124,8 @@ pub async fn run(args: &BackfillArgs) -> Result<Summary, BackfillError> {
     if last.0.saturating_sub(first.0) / SECOND / step > MAX_STEPS {
         return Err(BackfillError::Span { first, last });
     }
-    let recorder = record(events, step, args);
+    let mut recorder = Recorder::new(step, labels);
+    record(events, step, args, &mut recorder);
     let written = |source| BackfillError::Write { path: args.output.clone(), source };
     let samples = match &args.output {
         Some(path) => {
@@ -131,7 +142,7 @@ pub async fn run(args: &BackfillArgs) -> Result<Summary, BackfillError> {
 }
 
 /// Takes a ledger through the past, and notes what is to be seen after each step.
-fn record(events: Vec<(Source, Event)>, step: i64, args: &BackfillArgs) -> Recorder {
+fn record(events: Vec<(Source, Event)>, step: i64, args: &BackfillArgs, recorder: &mut Recorder) {
     let settings = Settings {
         // What happened is shown to the end, however long it lies back.
         retention: Duration::MAX,
@@ -142,9 +153,8 @@ fn record(events: Vec<(Source, Event)>, step: i64, args: &BackfillArgs) -> Recor
     let show = Show { users: UserPolicy::None, compat: false, max_series: 0 };
     let numbers = Numbers::default();
     let mut ledger = Ledger::new(settings);
-    let mut recorder = Recorder::new(step);
     let mut events = events.into_iter().peekable();
-    let Some((_, first)) = events.peek() else { return recorder };
+    let Some((_, first)) = events.peek() else { return };
     let mut at = first.at.0.div_euclid(SECOND).div_euclid(step).saturating_mul(step);
     let moment = |at: i64| {
         let micros = at.saturating_mul(SECOND);
@@ -173,7 +183,6 @@ fn record(events: Vec<(Source, Event)>, step: i64, args: &BackfillArgs) -> Recor
             recorder.take(at, &String::from_utf8_lossy(&text));
         }
     }
-    recorder
 }
 
 fn sources(args: &BackfillArgs) -> Vec<Source> {

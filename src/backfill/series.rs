@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use super::labels::with;
+
 /// Samples of one series: seconds since the epoch, and the value as it was written.
 #[derive(Debug, Default)]
 struct Series {
@@ -28,12 +30,13 @@ pub(super) struct Recorder {
     families: BTreeMap<String, Family>,
     last: i64,
     step: i64,
+    labels: String,
 }
 
 impl Recorder {
-    /// One that writes a sample each `step` seconds.
-    pub(super) fn new(step: i64) -> Self {
-        Self { step: step.max(1), ..Self::default() }
+    /// One that writes a sample each `step` seconds, all with these labels beside their own.
+    pub(super) fn new(step: i64, labels: String) -> Self {
+        Self { step: step.max(1), labels, ..Self::default() }
     }
 
     /// Time has come to that second. Without an exposition nothing has changed since the last.
@@ -85,6 +88,7 @@ impl Recorder {
             out.write_all(family.head.as_bytes())?;
             for (name, series) in &family.series {
                 let Some((first, _)) = series.changes.first() else { continue };
+                let name = with(name, &self.labels);
                 writeln!(out, "{name} 0 {}", first - self.step)?;
                 samples += 1;
                 let mut changes = series.changes.iter().peekable();
@@ -117,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_series_begins_at_zero_and_goes_on_to_the_end() {
-        let mut recorder = Recorder::new(60);
+        let mut recorder = Recorder::new(60, String::new());
         let text =
             |n: u32| format!("# HELP a Some.\n# TYPE a counter\na_total{{l=\"x y\"}} {n}\n# EOF\n");
         for (at, n) in [(600, 3), (660, 3), (720, 5)] {

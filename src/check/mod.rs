@@ -3,7 +3,7 @@
 //! Each kind of check is a folder of its own that adds to a [`Report`]: `queries` holds rules and
 //! dashboards against the catalogue of metrics.
 
-mod queries;
+pub mod queries;
 mod report;
 
 use std::io;

@@ -17,11 +17,18 @@ pub struct AssetsArgs {
     /// Job of the exporters in Prometheus: short for --set job=NAME
     #[arg(long, value_name = "NAME")]
     pub job: Option<String>,
+    /// Exporter for Prometheus to scrape; may be given several times: short for --set exporters=LIST
+    #[arg(long, value_name = "HOST:PORT")]
+    pub exporter: Vec<String>,
+    /// Runtime to probe at the address that users reach; may be given several times: short for --set
+    /// runtimes=LIST
+    #[arg(long, value_name = "[NAME=]URL")]
+    pub runtime: Vec<String>,
     /// Data source of the dashboards by its uid in Grafana, if need be with its name
     #[arg(long, value_name = "UID[/NAME]")]
     pub datasource: Option<String>,
-    /// Divide every duration of rules and of Alertmanager's waits, for rehearsals: with 60 a minute
-    /// is a second
+    /// Divide every duration of rules, scrapes and Alertmanager's waits, for rehearsals: with 60 a
+    /// minute is a second
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub time_scale: Option<u32>,
     /// Overwrite files that are there and differ

@@ -35,7 +35,8 @@ pub enum Command {
     /// Turn old logs into samples with timestamps, for `promtool tsdb create-blocks-from
     /// openmetrics`.
     Backfill(BackfillArgs),
-    /// Write the rules, Alertmanager's configuration and the dashboards, with thresholds of one's own.
+    /// Write the rules, the configurations of Prometheus and Alertmanager and the dashboards, with
+    /// thresholds and targets of one's own.
     Assets(AssetsArgs),
     /// Prove rules and dashboards of one's own against the metrics that there are.
     Check(CheckArgs),
@@ -62,6 +63,10 @@ pub struct BackfillArgs {
     /// Series of single chats as well
     #[arg(long)]
     pub chats: bool,
+    /// Label of all samples, as Prometheus adds job and instance to what it scrapes; may be given
+    /// several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
 }
 
 /// Flags of `demo`.
@@ -93,6 +98,13 @@ pub struct ServeArgs {
         value_delimiter = ','
     )]
     pub listen_address: Vec<String>,
+    /// Who gets in where metrics are served, and whether it is encrypted: a file in the format that
+    /// Prometheus' exporters share; read anew when it changes
+    #[arg(long = "web.config.file", value_name = "FILE", env = "MOZAIKS_EXPORTER_WEB_CONFIG_FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// File with a token that opens where metrics are served; read anew when it changes
+    #[arg(long = "web.token-file", value_name = "FILE", env = "MOZAIKS_EXPORTER_WEB_TOKEN_FILE")]
+    pub web_token_file: Option<PathBuf>,
     /// Address to take pushed events on; empty for none [default: 127.0.0.1:9848]
     #[arg(
         long = "control.listen-address",
@@ -100,7 +112,14 @@ pub struct ServeArgs {
         env = "MOZAIKS_EXPORTER_CONTROL_LISTEN_ADDRESS"
     )]
     pub control_address: Option<String>,
-    /// File with a token that whoever pushes has to show; read anew every few seconds
+    /// Who gets in where events are pushed, as `--web.config.file`
+    #[arg(
+        long = "control.config.file",
+        value_name = "FILE",
+        env = "MOZAIKS_EXPORTER_CONTROL_CONFIG_FILE"
+    )]
+    pub control_config_file: Option<PathBuf>,
+    /// File with a token that opens where events are pushed; read anew when it changes
     #[arg(
         long = "control.token-file",
         value_name = "FILE",

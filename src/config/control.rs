@@ -1,21 +1,20 @@
 //! Where and how pushed events are taken.
 
-use std::path::PathBuf;
-
 use super::file::{FileControl, FileReceive};
-use super::{ConfigError, is_address};
+use super::{ConfigError, is_address, means};
+use crate::access::Means;
 use crate::cli::{FailedToolCalls, ServeArgs};
 
 /// Where pushed events are taken if nothing is said.
 pub const CONTROL_ADDRESS: &str = "127.0.0.1:9848";
 
 /// How pushed events are taken.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlConfig {
     /// Where.
     pub address: String,
-    /// What those who push have to know.
-    pub token_file: Option<PathBuf>,
+    /// Who may push.
+    pub means: Means,
     /// Whether a failed tool call counts as a call, too.
     pub failed_calls_count: bool,
 }
@@ -35,9 +34,10 @@ pub(super) fn load(
         return Err(ConfigError::Address { flag: "--control.listen-address", address });
     }
     let failed_tool_calls = args.failed_tool_calls.or(receive.failed_tool_calls);
+    let in_file = [&file.config_file, &file.token_file];
     Ok(Some(ControlConfig {
         address,
-        token_file: args.control_token_file.clone().or(file.token_file),
+        means: means([&args.control_config_file, &args.control_token_file], in_file),
         failed_calls_count: failed_tool_calls == Some(FailedToolCalls::Calls),
     }))
 }

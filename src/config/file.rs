@@ -32,12 +32,15 @@ pub(super) struct FileConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileWeb {
     pub(super) listen_address: Option<OneOrMany>,
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileControl {
     pub(super) listen_address: Option<String>,
+    pub(super) config_file: Option<PathBuf>,
     pub(super) token_file: Option<PathBuf>,
 }
 
@@ -193,11 +196,15 @@ pub(super) fn read(path: &Path) -> Result<FileConfig, ConfigError> {
         path: path.to_owned(),
         source,
     })?;
+    parse(&text).map_err(|problem| ConfigError::Syntax { path: path.to_owned(), problem })
+}
+
+/// Reads the text of one, or says what is wrong with it and where.
+pub(super) fn parse(text: &str) -> Result<FileConfig, String> {
     if text.trim().is_empty() {
         return Ok(FileConfig::default());
     }
-    serde_saphyr::from_str(&text)
-        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), problem: error.to_string() })
+    serde_saphyr::from_str(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::access::Means;
 use crate::cli::{Backlog, ServeArgs, Users};
 use crate::ledger::Settings;
 use crate::logging;
-use crate::model::NameRule;
+use crate::model::{HANDED_OVER, NameRule, UNIX_SOCKET};
 use crate::sources::logs;
 use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
@@ -91,7 +92,10 @@ pub enum ConfigError {
         value: String,
     },
     /// An address that is none.
-    #[error("{flag} `{address}` is not ADDRESS:PORT, such as {LISTEN_ADDRESS}")]
+    #[error(
+        "{flag} `{address}` is neither ADDRESS:PORT, such as {LISTEN_ADDRESS}, nor unix:PATH, nor \
+             systemd:NAME"
+    )]
     Address {
         /// The option.
         flag: &'static str,
@@ -108,6 +112,8 @@ pub enum ConfigError {
 pub struct Config {
     /// Where metrics are served.
     pub listen_addresses: Vec<String>,
+    /// Who may read them.
+    pub means: Means,
     /// Where pushed events are taken, if anywhere, and how.
     pub control: Option<ControlConfig>,
     /// Where the state is kept.
@@ -137,7 +143,7 @@ pub struct Config {
 }
 
 /// How log files are followed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Following {
     /// What becomes of what lies there at the very first start.
     pub backlog: Backlog,
@@ -177,6 +183,12 @@ impl Following {
 }
 
 impl Config {
+    /// Whether a text can be a configuration file, or what is wrong with it and where. Files that it
+    /// names are not looked at.
+    pub fn understood(text: &str) -> Result<(), String> {
+        file::parse(text).map(drop)
+    }
+
     /// Puts together what was said. Flags and environment are in `args`, flags first.
     pub fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
         let file = match &args.config_file {
@@ -246,6 +258,8 @@ impl Config {
             let (flag, address) = ("--web.listen-address", wrong.clone());
             return Err(ConfigError::Address { flag, address });
         }
+        let in_file = [&file.web.config_file, &file.web.token_file];
+        let means = means([&args.web_config_file, &args.web_token_file], in_file);
         let control = control::load(args, file.control, &file.receive)?;
         let log = logging::Setup::new(
             args.log_level.or(file.log.level),
@@ -255,6 +269,7 @@ impl Config {
         );
         Ok(Self {
             listen_addresses,
+            means,
             control,
             state_dir: args.state_dir.clone().or(file.state_dir).or_else(default_state_dir),
             runtimes,
@@ -279,8 +294,21 @@ impl Config {
     }
 }
 
-/// Whether it has the form `HOST:PORT` or `:PORT`; whether the host exists shows at binding.
+/// The files that say who gets in: a web configuration file and a token. An empty path is none.
+fn means(flags: [&Option<PathBuf>; 2], in_file: [&Option<PathBuf>; 2]) -> Means {
+    let [web_config, token_file] = [0, 1].map(|i| {
+        let path = flags[i].as_ref().or(in_file[i].as_ref());
+        path.filter(|path| !path.as_os_str().is_empty()).cloned()
+    });
+    Means { web_config, token_file }
+}
+
+/// Whether it has the form `HOST:PORT`, `:PORT`, `unix:PATH` or `systemd:NAME`; whether the host exists shows at binding.
 fn is_address(address: &str) -> bool {
+    let special = [UNIX_SOCKET, HANDED_OVER].into_iter().find_map(|how| address.strip_prefix(how));
+    if let Some(name) = special {
+        return !name.is_empty();
+    }
     address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 

@@ -37,7 +37,7 @@ const LONGEST_FLUSH: Duration = Duration::from_hours(24);
 const NOT_IN_DATABASE: [char; 11] = ['/', '\\', '.', ' ', '"', '$', '*', '<', '>', '?', '\0'];
 
 /// The database and what is done with it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MongodbConfig {
     /// Where it is.
     pub uri: UriSource,
@@ -58,7 +58,7 @@ pub struct MongodbConfig {
 }
 
 /// How pushed chats are written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlushConfig {
     /// How often, beside when they end.
     pub interval: Duration,

@@ -29,7 +29,7 @@ const AG2_VARIABLES: [&str; 2] = ["AG2_RUNTIME_LOG_FILE", "AG2_RUNTIME_SQLITE_PA
 const AG2_NAMES: [&str; 2] = ["ag2_runtime.log", "ag2_runtime.db"];
 
 /// One runtime to watch.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeConfig {
     /// The value of the `runtime` label.
     pub name: Arc<str>,
@@ -42,7 +42,7 @@ pub struct RuntimeConfig {
 }
 
 /// How the routes of a runtime are polled.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Polling {
     /// Where it is.
     pub endpoint: Endpoint,

@@ -1,7 +1,7 @@
 //! From bodies to the ledger, and from there to the disk.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ledger::Received;
 use crate::model::{Answer, NameRule, RuntimeId, Source};
@@ -14,6 +14,32 @@ pub(super) const MAX_ITEMS: usize = 10_000;
 /// Events booked before others get hold of the ledger.
 const AT_ONCE: usize = 500;
 
+/// The runtimes that are watched, by name, in their order; it may change while the exporter runs.
+#[derive(Debug, Default)]
+pub struct Roster(Mutex<Vec<(Arc<str>, RuntimeId)>>);
+
+impl Roster {
+    /// These are watched from now on.
+    pub fn set(&self, runtimes: Vec<(Arc<str>, RuntimeId)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = runtimes;
+    }
+
+    /// The runtime of that name, or the first.
+    fn find(&self, name: Option<&str>) -> Option<(Arc<str>, RuntimeId)> {
+        let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match name {
+            Some(name) => runtimes.iter().find(|(known, _)| **known == *name).cloned(),
+            None => runtimes.first().cloned(),
+        }
+    }
+
+    /// Their names.
+    fn names(&self) -> String {
+        let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes.iter().map(|(name, _)| &**name).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Takes what is pushed.
 #[derive(Debug)]
 pub struct Intake {
@@ -21,8 +47,8 @@ pub struct Intake {
     pub ledger: Arc<Shared>,
     /// Counts what came.
     pub telemetry: Arc<Telemetry>,
-    /// The runtimes that are watched, by name; what names none belongs to the first.
-    pub runtimes: Vec<(Arc<str>, RuntimeId)>,
+    /// Whose events there may be; what names none belongs to the first.
+    pub runtimes: Arc<Roster>,
     /// How long names may be.
     pub names: NameRule,
     /// Whether a failed tool call counts as a call, too.
@@ -43,11 +69,12 @@ pub(super) struct Outcome {
 impl Intake {
     /// The runtime of that name, or the first.
     pub(super) fn runtime(&self, name: Option<&str>) -> Option<(Arc<str>, RuntimeId)> {
-        let mut runtimes = self.runtimes.iter();
-        match name {
-            Some(name) => runtimes.find(|(known, _)| **known == *name).cloned(),
-            None => runtimes.next().cloned(),
-        }
+        self.runtimes.find(name)
+    }
+
+    /// The names of all runtimes.
+    pub(super) fn known(&self) -> String {
+        self.runtimes.names()
     }
 
     /// Books the events of a body.

@@ -10,13 +10,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::access::Access;
 use super::body::{Held, Room, discard};
 use super::intake::{Intake, Outcome};
 use super::refusal::Refusal;
+use super::reload::{ReloadError, Reloads};
+use crate::access::{Gate, check_origin};
 use crate::model::RuntimeId;
 use crate::server::reply::{
-    JSON, PLAIN, compressed, counted, json, method_not_allowed, not_found, ok, respond,
+    JSON, PLAIN, finished, json, method_not_allowed, not_found, ok, respond,
 };
 use crate::server::{Handler, OPENAPI, Payload, Peer};
 use crate::sources::receive::Shape;
@@ -29,7 +30,8 @@ const LARGE: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Control {
     intake: Arc<Intake>,
-    access: Option<Access>,
+    gate: Arc<Gate>,
+    reloads: Option<Reloads>,
     room: Room,
 }
 
@@ -38,7 +40,9 @@ pub struct Control {
 enum Route {
     Events,
     UsageIngest,
+    Reload,
     Healthy,
+    Ready,
     OpenApi,
     Unknown,
 }
@@ -48,17 +52,26 @@ impl Route {
         match path {
             "/api/v1/events" => Self::Events,
             "/usage/ingest" => Self::UsageIngest,
+            "/-/reload" => Self::Reload,
             "/-/healthy" => Self::Healthy,
+            "/-/ready" => Self::Ready,
             "/openapi.json" => Self::OpenApi,
             _ => Self::Unknown,
         }
+    }
+
+    /// Whether whoever asks is told, so that what watches over the process needs no secret.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Healthy | Self::Ready)
     }
 
     fn label(self) -> &'static str {
         match self {
             Self::Events => "events",
             Self::UsageIngest => "usage_ingest",
+            Self::Reload => "reload",
             Self::Healthy => "control_healthy",
+            Self::Ready => "control_ready",
             Self::OpenApi => "control_openapi",
             Self::Unknown => "control_unknown",
         }
@@ -82,35 +95,69 @@ struct ItemBody {
 }
 
 impl Handler for Control {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, _: Peer) -> Response<Payload> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Payload> {
         let start = Instant::now();
         let route = Route::of(request.uri().path());
-        let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        let post = *request.method() == Method::POST;
         let (head, mut body) = request.into_parts();
-        let response = match route {
-            Route::Unknown => not_found(head.uri.path(), "POST /api/v1/events or /usage/ingest"),
-            Route::Healthy if get => ok(PLAIN, "mozaiks-exporter is healthy\n"),
-            Route::OpenApi if get => ok(JSON, OPENAPI),
-            Route::Healthy | Route::OpenApi => method_not_allowed(&head.method, "GET, HEAD"),
-            Route::Events | Route::UsageIngest if !post => method_not_allowed(&head.method, "POST"),
-            Route::Events | Route::UsageIngest => {
-                let answered = self.receive(route, &head, &mut body).await;
-                if answered.is_err() && !head.headers.contains_key(EXPECT) {
-                    discard(&mut body).await;
-                }
-                answered.unwrap_or_else(|refusal| refusal.response())
-            }
+        let answered = if let Err(refusal) = self.admit(route, &head, peer).await {
+            Err(refusal)
+        } else {
+            self.route(route, &head, &mut body).await
         };
-        let response = compressed(response, &head.headers);
-        counted(&self.intake.telemetry, route.label(), response, start.elapsed())
+        if answered.is_err() && !head.headers.contains_key(EXPECT) {
+            discard(&mut body).await;
+        }
+        let response = answered.unwrap_or_else(|refusal| refusal.response());
+        let (gate, telemetry) = (&self.gate, &self.intake.telemetry);
+        finished(response, &head.headers, gate, telemetry, route.label(), start.elapsed())
     }
 }
 
 impl Control {
-    /// Hands in what is pushed; with `access`, only from those who show the token.
-    pub fn new(intake: Intake, access: Option<Access>) -> Self {
-        Self { intake: Arc::new(intake), access, room: Room::default() }
+    /// Hands in what is pushed by those whom the gate admits.
+    pub fn new(intake: Intake, gate: Arc<Gate>, reloads: Option<Reloads>) -> Self {
+        Self { intake: Arc::new(intake), gate, reloads, room: Room::default() }
+    }
+
+    async fn admit(&self, route: Route, head: &Parts, peer: Peer) -> Result<(), Refusal> {
+        if route.is_open() {
+            return Ok(());
+        }
+        // Whoever has to show a secret cannot be a page that has borrowed the name of this machine.
+        let by_name = peer.is_local && !self.gate.asks();
+        check_origin(&head.headers, head.uri.authority(), by_name)?;
+        Ok(self.gate.admit(&head.headers, peer.address).await?)
+    }
+
+    async fn route(
+        &self,
+        route: Route,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Response<Payload>, Refusal> {
+        let get = matches!(head.method, Method::GET | Method::HEAD);
+        let post = head.method == Method::POST;
+        Ok(match route {
+            Route::Unknown => not_found(head.uri.path(), "POST /api/v1/events or /usage/ingest"),
+            Route::Healthy if get => ok(PLAIN, "mozaiks-exporter is healthy\n"),
+            Route::Ready if get && self.intake.ledger.is_failing() => {
+                let body = "the state cannot be written to the disk for now\n";
+                respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, body)
+            }
+            Route::Ready if get => ok(PLAIN, "mozaiks-exporter is ready\n"),
+            Route::OpenApi if get => ok(JSON, OPENAPI),
+            Route::Healthy | Route::Ready | Route::OpenApi => {
+                method_not_allowed(&head.method, "GET, HEAD")
+            }
+            Route::Events | Route::UsageIngest | Route::Reload if !post => {
+                method_not_allowed(&head.method, "POST")
+            }
+            Route::Events | Route::UsageIngest => self.receive(route, head, body).await?,
+            Route::Reload => {
+                let reloads = self.reloads.as_ref().ok_or(ReloadError::Ending)?;
+                ok(JSON, json(&reloads.ask().await?))
+            }
+        })
     }
 
     async fn receive(
@@ -119,9 +166,6 @@ impl Control {
         head: &Parts,
         body: &mut Incoming,
     ) -> Result<Response<Payload>, Refusal> {
-        if self.access.as_ref().is_some_and(|access| !access.allows(&head.headers)) {
-            return Err(Refusal::NoToken);
-        }
         // Whoever sends no id is counted twice if we take something that we cannot keep.
         if self.intake.ledger.is_failing() {
             return Err(Refusal::NotKept);
@@ -169,10 +213,8 @@ impl Control {
             let value = value.replace('+', " ");
             percent_decode_str(&value).decode_utf8_lossy().into_owned()
         });
-        self.intake.runtime(name.as_deref()).ok_or_else(|| {
-            let known: Vec<_> = self.intake.runtimes.iter().map(|(name, _)| &**name).collect();
-            Refusal::UnknownRuntime { known: known.join(", ") }
-        })
+        let runtime = self.intake.runtime(name.as_deref());
+        runtime.ok_or_else(|| Refusal::UnknownRuntime { known: self.intake.known() })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::app::{App, StartError};
 use crate::cli::{DemoArgs, MongodbArgs, Secret, ServeArgs};
 use crate::config::{Config, ConfigError, LISTEN_ADDRESS};
 use crate::model::{Clock as _, SystemClock};
+use crate::server::Inherited;
 
 /// A newcomer wants to see numbers move.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,13 +52,19 @@ pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), Dem
     };
     let clock = Arc::new(SystemClock::start());
     let address = args.listen_address.clone().unwrap_or_else(|| LISTEN_ADDRESS.to_owned());
-    let app = match App::new(Config::load(&flags(address))?, clock.clone()).await {
-        // The usual address is taken, perhaps by a real exporter; any other will do.
-        Err(StartError::Bind { .. }) if args.listen_address.is_none() => {
-            App::new(Config::load(&flags("127.0.0.1:0".to_owned()))?, clock.clone()).await?
-        }
-        app => app?,
-    };
+    let app =
+        match App::new(Config::load(&flags(address))?, clock.clone(), Inherited::default()).await {
+            // The usual address is taken, perhaps by a real exporter; any other will do.
+            Err(StartError::Bind { .. }) if args.listen_address.is_none() => {
+                App::new(
+                    Config::load(&flags("127.0.0.1:0".to_owned()))?,
+                    clock.clone(),
+                    Inherited::default(),
+                )
+                .await?
+            }
+            app => app?,
+        };
     let simulation = Simulation::with_speed(args.seed, clock.now().wall, args.speed);
     let mut stopped = stop.clone();
     let simulated = serve(listener, simulation, clock, async move {
@@ -77,6 +84,6 @@ pub async fn run(args: &DemoArgs, stop: watch::Receiver<bool>) -> Result<(), Dem
         )
         .ok();
     }
-    let ((), result) = tokio::join!(app.run(stop), simulated);
+    let ((), result) = tokio::join!(app.run(stop, None), simulated);
     result.map_err(DemoError::Runtime)
 }

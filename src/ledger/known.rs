@@ -3,12 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Ledger;
+use super::{Chat, Ledger};
 use crate::model::{
     About, Acquaintance, Count, Counters, Instant, Mono, RuntimeId, Source, Witness,
 };
 
 impl Ledger {
+    /// Distinct users of the live chats of runtimes that are wanted, by the row of their workflow.
+    pub fn users_by_workflow(&self, is_wanted: impl Fn(RuntimeId) -> bool) -> Vec<usize> {
+        // A name is kept once, so a user is known by where it is kept.
+        let place = |chat: &Chat| (chat.workflow_row, chat.user.as_ptr().addr());
+        let wanted = self.live_chats().filter(|chat| is_wanted(chat.runtime));
+        let mut places: Vec<(u32, usize)> = wanted.map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut users = vec![0; self.workflows().len()];
+        for (row, _) in places {
+            if let Some(users) = users.get_mut(row as usize) {
+                *users += 1;
+            }
+        }
+        users
+    }
+
     /// What is known of a chat, when `source` is about to tell of it.
     pub fn acquaintance(&self, runtime: RuntimeId, chat_id: &str, source: Source) -> Acquaintance {
         let here =

@@ -18,6 +18,7 @@
 //! | `births` | which series still show 0 |
 //! | `totals`, `breakdown`, `histogram` | what outlives the chats |
 //! | `known` | what sources may ask |
+//! | `change` | what another configuration does |
 //! | `owed` | which chats a shared store does not have yet |
 //! | `upkeep` | what time alone does: lost, quiet, evicted |
 //! | `record`, `meta`, `touched`, `restore`, `row`, `quick`, `old` | what outlives the process |
@@ -28,6 +29,7 @@ mod apply;
 mod births;
 mod book;
 mod breakdown;
+mod change;
 mod chat;
 mod chats;
 mod crowd;

@@ -176,6 +176,13 @@ impl Runtime {
         self.since = now.mono;
     }
 
+    /// The configuration no longer wants it watched.
+    pub(super) fn retire(&mut self) {
+        self.configured = false;
+        self.expected.clear();
+        self.up = None;
+    }
+
     /// Whether the configuration wants it watched by that source.
     pub fn expects(&self, source: Source) -> bool {
         self.expected.contains(&source)

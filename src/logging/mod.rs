@@ -1,6 +1,7 @@
 //! The exporter's own log, after the runtime's fashion: pretty with emoji for people, JSON lines for
 //! machines, to standard error and into a file that rotates. No secret gets through.
 
+mod chain;
 mod file;
 mod legend;
 mod lines;
@@ -19,6 +20,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, util::SubscriberInitExt as _};
 
+pub use chain::chain;
 pub use file::FILE_NAME;
 use lines::{Lines, Style};
 use recent::Recent;
@@ -29,7 +31,7 @@ use crate::cli::LogFormat;
 use crate::model::{Clock, SystemClock};
 
 /// How to log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setup {
     /// Least level; INFO where nothing is said.
     pub level: Option<Level>,

@@ -278,7 +278,8 @@ pub(super) const FAMILIES: &[&dyn Definition] = &[
         |view, out| out.put([], view.numbers.answers.series),
     ),
     &plain(Type::Gauge, "mozaiks_exporter_series_limit", "The series budget.", |view, out| {
-        out.put([], view.look.show.max_series);
+        let changed = view.numbers.config.max_series;
+        out.put([], changed.unwrap_or(view.look.show.max_series));
     }),
     &Family::new(
         Type::Counter,

@@ -8,6 +8,8 @@
 
 use std::io::Write as _;
 
+use memchr::memchr3;
+
 use crate::ledger::{Exemplar, Histogram};
 use crate::model::Usd;
 
@@ -334,7 +336,7 @@ fn write_bound(text: &mut Vec<u8>, bound: f64) {
 /// Escapes a label's value: backslash, quote and line feed, in both formats.
 fn escape(text: &mut Vec<u8>, value: &str) {
     let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    while let Some(at) = memchr3(b'\\', b'"', b'\n', rest) {
         let (plain, special) = rest.split_at(at);
         text.extend_from_slice(plain);
         text.push(b'\\');

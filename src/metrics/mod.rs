@@ -21,6 +21,7 @@ mod press;
 mod process;
 mod procfs;
 mod reference;
+mod reload;
 mod view;
 mod workflows;
 
@@ -44,12 +45,13 @@ enum Section {
     Chats,
 }
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section::Other(plain::FAMILIES),
     Section::OfLedger(workflows::FAMILIES),
     Section::Chats,
     Section::OfLedger(events::FAMILIES),
     Section::Other(exporter::FAMILIES),
+    Section::Other(reload::FAMILIES),
     Section::Other(flush::FAMILIES),
     Section::Other(mongodb::FAMILIES),
     Section::Other(process::FAMILIES),

@@ -1,7 +1,7 @@
 //! The ledger as one scrape sees it: names bounded, users disguised, hidden series at zero.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::exposition::Value;
@@ -197,16 +197,11 @@ impl<'a> View<'a> {
     }
 
     fn workflow_rows(&self) -> Vec<WorkflowRow<'a>> {
-        let mut users: HashMap<(RuntimeId, &str, &str), HashSet<&str>> = HashMap::new();
-        for chat in self.look.ledger.live_chats().filter(|chat| self.look.is_up(chat.runtime)) {
-            let key = (chat.runtime, chat.app_id(), chat.workflow_name());
-            users.entry(key).or_default().insert(chat.user_id());
-        }
+        let users = self.look.ledger.users_by_workflow(|runtime| self.look.is_up(runtime));
         let mut rows: Vec<WorkflowRow<'a>> = Vec::new();
         let mut index: HashMap<(&str, &str), usize> = HashMap::new();
-        for row in self.look.ledger.workflows().iter().filter(|row| self.look.is_met(row.runtime)) {
-            let key = (row.runtime, &*row.app_id, &*row.workflow_name);
-            let users = users.get(&key).map_or(0, HashSet::len);
+        let all = self.look.ledger.workflows().iter().zip(users);
+        for (row, users) in all.filter(|(row, _)| self.look.is_met(row.runtime)) {
             let known =
                 index.get(&(&*row.app_id, &*row.workflow_name)).filter(|_| !self.look.several);
             if let Some(known) = known {

@@ -11,6 +11,11 @@ mod name;
 mod print;
 mod usd;
 
+/// What an address of a socket in the file system begins with.
+pub const UNIX_SOCKET: &str = "unix:";
+/// What the name of a socket that the service manager hands over begins with.
+pub const HANDED_OVER: &str = "systemd:";
+
 pub use clock::{Clock, Instant, Mono, SystemClock, Timestamp};
 pub use event::{About, Bookmark, Delivery, Event, EventId, Level, Report, Usage, What};
 pub use fact::{

@@ -11,7 +11,7 @@ pub const UNKNOWN: &str = "unknown";
 const DIGEST_CHARS: usize = 16;
 
 /// How long a name may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NameRule {
     max_bytes: usize,
 }

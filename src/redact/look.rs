@@ -114,7 +114,8 @@ impl Scan<'_, '_> {
         let (to, is_end) = pem::body_end(self.line.text, label_end);
         let body = self.text.get(label_end..to)?;
         if !is_end {
-            self.state.pem = Some(PemState::default());
+            // What an earlier key would have had on the next line is this one's to say.
+            (self.state.pem, self.pem_body) = (Some(PemState::default()), None);
             self.expect_pem(self.line.text.len() + 1);
         }
         if body.iter().any(u8::is_ascii_alphanumeric) {

@@ -55,7 +55,7 @@ pub(super) struct Scan<'a, 's> {
     pub(super) copied: usize,
     pub(super) line: Line<'a>,
     /// The next part of a private key.
-    pem_body: Option<Range<usize>>,
+    pub(super) pem_body: Option<Range<usize>>,
 }
 
 impl<'a, 's> Scan<'a, 's> {

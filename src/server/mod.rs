@@ -1,8 +1,10 @@
 //! Listeners: accept, answer, drain; and what the metrics listener answers. Knows HTTP and no source.
 
 mod body;
+mod inherit;
 mod json;
-mod negotiate;
+mod listen;
+pub mod negotiate;
 mod patience;
 pub mod reply;
 mod routes;
@@ -10,7 +12,7 @@ mod status;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,12 +23,18 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tracing::{debug, warn};
 
+use crate::access::Gate;
 pub use body::Payload;
+pub use inherit::Inherited;
+pub use listen::Listener;
+use listen::{Stream, Wire};
 use patience::Patience;
 pub use routes::Site;
 
@@ -36,6 +44,12 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long two sides may take to agree on how to encrypt.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The answer to whoever speaks plain HTTP where TLS is spoken.
+const NOT_ENCRYPTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
+    Content-Length: 57\r\nConnection: close\r\n\r\n\
+    {\"detail\":\"connections are encrypted here; use https://\"}";
 
 /// What both listeners answer, as `OpenAPI` 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -47,6 +61,8 @@ pub struct Peer {
     pub address: Option<IpAddr>,
     /// On which connection of its listener.
     pub connection: u64,
+    /// Whether nobody but this machine can ask its listener.
+    pub is_local: bool,
 }
 
 /// What is behind a listener.
@@ -79,9 +95,10 @@ impl Admission {
     pub const PUSHERS: Self = Self { connections: 2048, silence: Duration::from_mins(1) };
 }
 
-/// Serves `handler` on `listener` until `stop` is true, then drains.
+/// Serves `handler` on `listener` behind `gate` until `stop` is true, then drains.
 pub async fn serve<H: Handler>(
-    listener: TcpListener,
+    listener: Listener,
+    gate: Arc<Gate>,
     handler: Arc<H>,
     admission: Admission,
     mut stop: watch::Receiver<bool>,
@@ -89,6 +106,7 @@ pub async fn serve<H: Handler>(
     let room = Arc::new(Semaphore::new(admission.connections));
     let graceful = GracefulShutdown::new();
     let numbers = AtomicU64::new(0);
+    let is_local = listener.is_local();
     while !*stop.borrow_and_update() {
         let accepted = tokio::select! {
             accepted = accept(&listener, &room) => accepted,
@@ -103,25 +121,30 @@ pub async fn serve<H: Handler>(
             }
         };
         let connection = numbers.fetch_add(1, Ordering::Relaxed);
-        let peer = Peer { address: Some(address.ip()), connection };
-        let service = {
-            let handler = Arc::clone(&handler);
-            service_fn(move |request| {
-                let handler = Arc::clone(&handler);
-                async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
-            })
-        };
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(admission.silence)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .half_close(true)
-            .serve_connection(TokioIo::new(Patience::new(stream, admission.silence)), service);
-        let served = graceful.watch(served);
-        let handler = Arc::clone(&handler);
+        let peer = Peer { address, connection, is_local };
+        let (handler, watcher) = (Arc::clone(&handler), graceful.watcher());
+        let (tls, stop) = (gate.tls(), stop.clone());
         tokio::spawn(async move {
+            let served = async {
+                let wire = match tls {
+                    Some(tls) => shake_hands(stream, tls, stop).await?,
+                    None => stream.boxed(),
+                };
+                let wire = TokioIo::new(Patience::new(wire, admission.silence));
+                let service = service_fn(|request| {
+                    let handler = Arc::clone(&handler);
+                    async move { Ok::<_, Infallible>(handler.answer(request, peer).await) }
+                });
+                let served = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(admission.silence)
+                    .max_buf_size(MAX_HEAD_BYTES)
+                    .half_close(true)
+                    .serve_connection(wire, service);
+                watcher.watch(served).await.map_err(io::Error::other)
+            };
             if let Err(error) = served.await {
-                debug!(%error, %address, "connection ended early");
+                debug!(%error, ?address, "connection ended early");
             }
             handler.hang_up(connection);
             drop(permit);
@@ -133,13 +156,37 @@ pub async fn serve<H: Handler>(
     }
 }
 
+/// Agrees with the other side on how to encrypt, soon, or not at all.
+async fn shake_hands(
+    stream: Stream,
+    tls: Arc<ServerConfig>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<Box<dyn Wire>> {
+    let shaken = async {
+        // TLS begins with another byte than any word does.
+        if stream.first_byte().await.is_some_and(|byte| byte.is_ascii_uppercase()) {
+            let mut wire = stream.boxed();
+            // What is not read when the connection closes takes the answer with it.
+            if wire.read(&mut [0; 4096]).await? > 0 {
+                wire.write_all(NOT_ENCRYPTED).await?;
+                wire.shutdown().await?;
+            }
+            return Err(io::Error::other("a request without TLS"));
+        }
+        let wire: Box<dyn Wire> = Box::new(TlsAcceptor::from(tls).accept(stream.boxed()).await?);
+        Ok(wire)
+    };
+    tokio::select! {
+        shaken = timeout(HANDSHAKE, shaken) => shaken?,
+        _ = stop.wait_for(|stop| *stop) => Err(io::Error::other("the exporter stops")),
+    }
+}
+
 async fn accept(
-    listener: &TcpListener,
+    listener: &Listener,
     room: &Arc<Semaphore>,
-) -> io::Result<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(Stream, Option<IpAddr>, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
-    // Answers are written whole; waiting for more would only delay them. Not vital if refused.
-    stream.set_nodelay(true).ok();
     Ok((stream, address, permit))
 }

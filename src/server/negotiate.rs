@@ -9,7 +9,7 @@ use crate::metrics::Format;
 const MAX_RANGES: usize = 32;
 
 /// The format to answer in; `None` where the client takes none that there is.
-pub(super) fn format(headers: &HeaderMap) -> Option<Format> {
+pub fn format(headers: &HeaderMap) -> Option<Format> {
     let accept = joined(headers, &ACCEPT);
     if accept.trim().is_empty() {
         return Some(Format::Text);
@@ -32,7 +32,7 @@ pub(super) fn format(headers: &HeaderMap) -> Option<Format> {
 }
 
 /// Whether the answer may be compressed with gzip.
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let accept = joined(headers, &ACCEPT_ENCODING);
     let mut any = false;
     for (coding, quality) in ranges(&accept) {

@@ -8,13 +8,15 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::body::Payload;
 use super::negotiate;
+use crate::access::{Denied, Gate};
 use crate::telemetry::{OWN_BOUNDS, Telemetry};
 
 /// JSON.
@@ -54,8 +56,13 @@ pub fn respond(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if content_type == HTML {
-        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+        let policy = HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+        );
         headers.insert(CONTENT_SECURITY_POLICY, policy);
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("deny"));
     }
     response
 }
@@ -67,6 +74,38 @@ pub fn respond(
 /// Where a map has keys that are no text; ours have none.
 pub fn json<T: Serialize>(body: &T) -> Vec<u8> {
     serde_json::to_vec(body).expect("structs of numbers and strings are always JSON")
+}
+
+/// The answer to somebody who is not let in.
+pub fn denied(denied: &Denied) -> Response<Payload> {
+    let status = match denied {
+        Denied::Unknown { .. } => StatusCode::UNAUTHORIZED,
+        Denied::TooOften(..) | Denied::Busy => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let mut response = error(status, &denied.to_string());
+    let headers = response.headers_mut();
+    match denied {
+        Denied::Unknown { users, token, .. } => {
+            if *token {
+                let scheme = HeaderValue::from_static("Bearer realm=\"mozaiks-exporter\"");
+                headers.append(WWW_AUTHENTICATE, scheme);
+            }
+            if *users {
+                let scheme = "Basic realm=\"mozaiks-exporter\", charset=\"UTF-8\"";
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
+        Denied::TooOften(_, wait) => {
+            // Whole seconds; a part of one is one.
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        Denied::Busy => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+    }
+    response
 }
 
 /// A request for something that there is, in another way than by these methods.
@@ -83,8 +122,23 @@ pub fn not_found(path: &str, hint: &str) -> Response<Payload> {
     error(StatusCode::NOT_FOUND, &format!("there is nothing at {path}; {hint}"))
 }
 
+/// The last steps of every answer: compressed where that is worth it, dressed as the gate wants it, and
+/// counted.
+pub fn finished(
+    response: Response<Payload>,
+    wanted: &HeaderMap,
+    gate: &Gate,
+    telemetry: &Arc<Telemetry>,
+    handler: &'static str,
+    took: Duration,
+) -> Response<Payload> {
+    let mut response = compressed(response, wanted);
+    gate.dress(response.headers_mut());
+    counted(telemetry, handler, response, took)
+}
+
 /// Counts an answer, and its bytes once they are known.
-pub fn counted(
+fn counted(
     telemetry: &Arc<Telemetry>,
     handler: &'static str,
     response: Response<Payload>,
@@ -113,7 +167,7 @@ pub fn counted(
 /// # Panics
 ///
 /// Never: writing to memory does not fail.
-pub fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
+fn compressed(response: Response<Payload>, wanted: &HeaderMap) -> Response<Payload> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
     let is_small = body.len().is_none_or(|bytes| bytes < SMALLEST_GZIP);

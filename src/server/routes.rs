@@ -12,10 +12,11 @@ use tokio::task::{spawn_blocking, yield_now};
 
 use super::body::Payload;
 use super::reply::{
-    JSON, PLAIN, compressed, counted, error, method_not_allowed, not_found, ok, respond,
+    JSON, PLAIN, denied, error, finished, method_not_allowed, not_found, ok, respond,
 };
 use super::status::Status;
 use super::{Handler, OPENAPI, Peer, json, negotiate};
+use crate::access::Gate;
 use crate::ledger::Visitor;
 use crate::metrics::{Answer, Engine, Parts, Process, Scrape, Show, Wanted};
 use crate::store::Shared;
@@ -37,6 +38,8 @@ pub struct Site {
     pub telemetry: Arc<Telemetry>,
     /// What makes the expositions.
     pub engine: Engine,
+    /// Who may ask.
+    gate: Arc<Gate>,
     /// For one scrape at a time.
     turn: Semaphore,
     status: Status,
@@ -44,9 +47,15 @@ pub struct Site {
 
 impl Site {
     /// Shows the ledger.
-    pub fn new(ledger: Arc<Shared>, telemetry: Arc<Telemetry>, show: Show) -> Self {
+    pub fn new(
+        ledger: Arc<Shared>,
+        telemetry: Arc<Telemetry>,
+        show: Show,
+        gate: Arc<Gate>,
+    ) -> Self {
         let status = Status::new(&ledger, &telemetry);
-        Self { ledger, telemetry, engine: Engine::new(show), turn: Semaphore::new(1), status }
+        let (engine, turn) = (Engine::new(show), Semaphore::new(1));
+        Self { ledger, telemetry, engine, gate, turn, status }
     }
 
     /// Remembers the last hour for the status page, until `stop` is true.
@@ -94,6 +103,11 @@ impl Route {
         }
     }
 
+    /// Whether whoever asks is told, so that what watches over the process needs no secret.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Healthy | Self::Ready)
+    }
+
     fn label(&self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
@@ -117,13 +131,19 @@ impl Handler for Site {
         let start = Instant::now();
         let route = Route::of(request.uri().path());
         let handler = route.label();
-        let response = match *request.method() {
-            _ if route == Route::Unknown => not_found(request.uri().path(), "/ lists what is"),
-            Method::GET | Method::HEAD => self.get(route, &request, peer).await,
-            _ => method_not_allowed(request.method(), "GET, HEAD"),
+        let admitted = if route.is_open() {
+            Ok(())
+        } else {
+            self.gate.admit(request.headers(), peer.address).await
         };
-        let response = compressed(response, request.headers());
-        counted(&self.telemetry, handler, response, start.elapsed())
+        let response = match (admitted, request.method()) {
+            (Err(why), _) => denied(&why),
+            _ if route == Route::Unknown => not_found(request.uri().path(), "/ lists what is"),
+            (Ok(()), &Method::GET | &Method::HEAD) => self.get(route, &request, peer).await,
+            (Ok(()), method) => method_not_allowed(method, "GET, HEAD"),
+        };
+        let wanted = request.headers();
+        finished(response, wanted, &self.gate, &self.telemetry, handler, start.elapsed())
     }
 
     fn hang_up(&self, connection: u64) {

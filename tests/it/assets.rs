@@ -2,18 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::alerting::{Daemon, Sinks, configuration};
+use crate::support::exporter::Launch;
+use crate::support::runtime::{Answer, FakeRuntime};
 use crate::support::tools::missing;
+use crate::support::wait::{eventually, quiet_port};
 
 /// A value of its own for each parameter.
 const OTHERS: &[(&str, &str)] = &[
     ("job", "team/agents"),
     ("probe-job", "agents-probe"),
+    ("exporters", "exporter.example.org:9847"),
+    ("runtimes", "https://agents.example.org"),
+    ("blackbox", "probes.example.org:9115"),
+    ("alertmanager", "alerts.example.org:9093"),
+    ("prometheus", "metrics.example.org:9090"),
     ("runbook-url", "https://wiki.example.org/runbooks"),
     ("grafana-url", "https://example.org:3000/grafana"),
     ("data-stale-seconds", "90"),
@@ -104,6 +115,9 @@ fn judged(folder: &Path) {
         rules.filter(|path| path.to_string_lossy().ends_with(".rules.yml")).collect();
     assert_eq!(rules.len(), 6);
     fine("promtool", Command::new("promtool").args(["check", "rules"]).args(rules));
+    // With the rules that it names.
+    let config = folder.join("alerts/prometheus.yml");
+    fine("promtool", Command::new("promtool").args(["check", "config"]).arg(config));
     let config = folder.join("alerts/alertmanager.yml");
     fine("amtool", Command::new("amtool").arg("check-config").arg(config));
 }
@@ -161,6 +175,8 @@ fn what_is_wrong_with_a_parameter_is_said() {
         (&["--set", "error-rate"], "NAME=VALUE"),
         (&["--datasource", "a b"], "UID/NAME"),
         (&["--time-scale", "0"], "--time-scale"),
+        (&["--exporter", "here"], "exporters cannot be \"here\": it takes host:port"),
+        (&["--runtime", "main"], "runtimes cannot be \"main\": it takes NAME=URL or URL"),
     ] {
         let said = assets(&dir.path().join("x"), args);
         assert_eq!(said.status.code(), Some(64), "{args:?}");
@@ -258,6 +274,61 @@ fn everything_set_at_once_is_good_and_dashboards_follow() {
         board.to_str().unwrap(),
     ]);
     assert!(said.status.success(), "{}", text(&said));
+}
+
+#[test]
+fn the_written_configuration_watches_what_it_names() {
+    let dir = TempDir::new().unwrap();
+    let folder = |name: &str| {
+        let folder = dir.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        folder
+    };
+    let (runtime, sinks) = (FakeRuntime::start(), Sinks::start());
+    let exporter = Launch::new(&dir.path().join("state")).runtime(&runtime.url()).start();
+    let blackbox = Daemon::blackbox(&folder("blackbox"), "the token");
+    let config = configuration(dir.path(), &sinks, 60, &[]);
+    let alertmanager = Daemon::alertmanager(&folder("alertmanager"), &config);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
+    let set = |name: &str, value: SocketAddr| format!("--set={name}={value}");
+    let written = dir.path().join("written");
+    let said = assets(
+        &written,
+        &[
+            &format!("--exporter={}", exporter.address()),
+            &format!("--runtime=main={}/", runtime.url()),
+            &set("blackbox", blackbox.address),
+            &set("alertmanager", alertmanager.address),
+            &set("prometheus", address),
+            "--time-scale=60",
+        ],
+    );
+    assert!(said.status.success(), "{}", text(&said));
+    judged(&written);
+    let prometheus = Daemon::configured(&written.join("alerts"), address);
+    let wait = |expression: &str| {
+        eventually(expression, || {
+            let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
+            let answer = prometheus.ask(&format!("/api/v1/query?query={query}"));
+            let found = answer["data"]["result"].as_array().is_some_and(|all| !all.is_empty());
+            if found { Ok(()) } else { Err(prometheus.ask("/api/v1/targets").to_string()) }
+        });
+    };
+    wait(&format!("up{{job=\"mozaiksai\",instance=\"{}\"}} == 1", exporter.address()));
+    wait("mozaiks_up{job=\"mozaiksai\"} == 1");
+    let probed = format!("runtime=\"main\",instance=\"{}/api/health\"", runtime.url());
+    wait(&format!("probe_success{{job=\"mozaiksai-probe\",{probed}}} == 1"));
+    wait("count(up == 1) == 4");
+    // What meta.rules.yml asks for, and what the rules beside the configuration make of it all.
+    wait("prometheus_notifications_alertmanagers_discovered == 1");
+    wait("alertmanager_build_info");
+    wait("ALERTS{alertname=\"Watchdog\",alertstate=\"firing\"}");
+    runtime.script_everything(&Answer::detail(503, "down"));
+    wait("ALERTS{alertname=\"EndpointDown\",alertstate=\"firing\"}");
+    eventually("Alertmanager hears of it", || {
+        let heard = sinks.got("mail", "EndpointDown");
+        if heard.is_empty() { Err(format!("{:#?}", sinks.titles())) } else { Ok(()) }
+    });
 }
 
 #[test]

@@ -8,6 +8,8 @@
 
 mod support;
 
+mod access;
+mod access_files;
 mod alerts;
 mod api;
 mod assets;
@@ -28,6 +30,7 @@ mod once;
 mod receive;
 mod receive_bounds;
 mod redact;
+mod reload;
 mod replay;
 mod status;
 mod weather;

@@ -78,3 +78,34 @@ fn chats_whose_sums_are_pushed_outlast_the_others() {
     }
     assert_eq!(desk.total().get(Count::PromptTokens), 1_110);
 }
+
+#[test]
+fn a_bound_that_is_lowered_takes_series_from_those_that_are_over_alone() {
+    let mut desk = desk();
+    for n in 0..4 {
+        desk.tell(&format!("lives{n}"), What::Started);
+    }
+    for n in 0..6 {
+        let chat = format!("over{n}");
+        desk.tell(&chat, What::Started);
+        desk.tell(&chat, turn(7));
+        desk.tell(&chat, What::Ended);
+        desk.pass(1);
+    }
+    let shown = |desk: &Desk| desk.ledger.chats().count();
+    let settings = |max_chats| Settings { max_chats, ..desk.ledger.settings().clone() };
+    let (six, two) = (settings(6), settings(2));
+    assert_eq!(shown(&desk), 10);
+    desk.ledger.set_settings(six);
+    assert_eq!(shown(&desk), 6);
+    assert!(desk.ledger.chat("over3").is_none() && desk.ledger.chat("over4").is_some());
+    desk.ledger.set_settings(two);
+    assert_eq!((shown(&desk), desk.ledger.live_chats().count()), (4, 4));
+    assert_eq!(desk.ledger.tally().evicted_by_bound, 6);
+    assert_eq!(desk.total().get(Count::PromptTokens), 42);
+    // What comes is held back, and all of it is kept over a crash.
+    desk.tell("late", What::Started);
+    desk.commit();
+    desk.crash();
+    assert_eq!(desk.total().get(Count::PromptTokens), 42);
+}

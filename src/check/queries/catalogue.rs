@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use promql_parser::parser::Expr;
-
+use super::Rule;
 use super::promql::{Kept, kept};
 use crate::metrics::{self, Type};
 
@@ -34,12 +33,17 @@ const NEAR: usize = 3;
 
 /// Which numbers a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
+    /// A number that only grows.
     Counter,
+    /// A number that rises and falls.
     Gauge,
+    /// A bucket of a histogram.
     Bucket,
-    /// Sum or count of a histogram.
-    Total,
+    /// The sum of a histogram.
+    Sum,
+    /// The count of a histogram.
+    Count,
     /// A histogram's own name, which has no samples.
     Histogram,
     /// Recorded by a rule, or served by others.
@@ -48,54 +52,60 @@ pub(super) enum Part {
 
 impl Part {
     /// Whether it only grows, so that its value alone says little.
-    pub(super) fn is_counter(self) -> bool {
-        matches!(self, Self::Counter | Self::Bucket | Self::Total)
+    pub fn is_counter(self) -> bool {
+        matches!(self, Self::Counter | Self::Bucket | Self::Sum | Self::Count)
     }
 }
 
 /// All names that queries may use.
-#[derive(Debug)]
-pub(super) struct Catalogue {
+#[derive(Debug, Default)]
+pub struct Catalogue {
     families: BTreeMap<&'static str, (Type, BTreeSet<String>)>,
     records: BTreeMap<String, Kept>,
+    /// Names of others.
+    others: &'static [&'static str],
+    /// Beginnings of names of others.
     foreign: Vec<String>,
 }
 
-/// A rule that records.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) name: String,
-    pub(super) labels: Vec<String>,
-    pub(super) expr: Expr,
-}
-
 impl Catalogue {
-    /// The exporter's families. `foreign` are beginnings of names of others, `labels` stand on all series.
+    /// The exporter's families, and whatever others serve. `foreign` are beginnings of names of others,
+    /// `labels` stand on all series.
     pub(super) fn new(foreign: &[String], labels: &[String]) -> Self {
-        let mut families = BTreeMap::new();
+        let known = PREFIXES.iter().map(|prefix| (*prefix).to_owned());
+        let foreign = known.chain(foreign.iter().cloned()).collect();
+        Self { others: &OTHERS, foreign, ..Self::closed(labels) }
+    }
+
+    /// The exporter's families, and nothing of others but what is added.
+    pub fn closed(labels: &[String]) -> Self {
+        let mut catalogue = Self::default();
         for family in metrics::catalogue() {
-            let own = family.labels().iter().copied().chain(["runtime"]);
-            let own = own.filter(|label| {
-                *label != "runtime" || family.is_by_runtime() || family.labels().contains(label)
-            });
-            let all = own.chain(TARGET).map(str::to_owned).chain(labels.iter().cloned());
-            families.insert(family.name(), (family.kind(), all.collect()));
+            let own = family.labels().iter().copied();
+            let own = own.chain(family.is_by_runtime().then_some("runtime"));
+            let own: Vec<&str> = own.chain(labels.iter().map(String::as_str)).collect();
+            catalogue.add(family.name(), family.kind(), &own);
         }
-        let foreign =
-            PREFIXES.iter().map(|prefix| (*prefix).to_owned()).chain(foreign.iter().cloned());
-        Self { families, records: BTreeMap::new(), foreign: foreign.collect() }
+        catalogue
+    }
+
+    /// Adds a family with its labels, besides those of the target.
+    pub fn add(&mut self, name: &'static str, kind: Type, labels: &[&str]) {
+        let labels = labels.iter().chain(&TARGET).map(|label| (*label).to_owned());
+        self.families.insert(name, (kind, labels.collect()));
     }
 
     /// Adds what rules record, with the labels that are left. Records may stand before those that
     /// they are made of, in another file.
-    pub(super) fn record(&mut self, rules: &[Record]) {
-        for rule in rules {
+    pub fn record(&mut self, rules: &[Rule]) {
+        let rules = || rules.iter().filter(|rule| rule.is_record);
+        for rule in rules() {
             self.records.entry(rule.name.clone()).or_default();
         }
         let mut grows = true;
         while grows {
             grows = false;
-            for rule in rules {
+            for rule in rules() {
                 let mut left = kept(&rule.expr, self);
                 left.names.extend(rule.labels.iter().cloned());
                 // Several rules may record under one name, each for a case of its own.
@@ -108,7 +118,7 @@ impl Catalogue {
     }
 
     /// What a name stands for, if there is such a thing.
-    pub(super) fn find(&self, name: &str) -> Option<Part> {
+    pub fn find(&self, name: &str) -> Option<Part> {
         if self.records.contains_key(name) {
             return Some(Part::Unknown);
         }
@@ -124,14 +134,22 @@ impl Catalogue {
         {
             return Some(part);
         }
-        let is_foreign = OTHERS.contains(&name)
+        let is_foreign = self.others.contains(&name)
             || name.contains(super::grafana::ANYTHING)
             || self.foreign.iter().any(|prefix| name.starts_with(prefix.as_str()));
         is_foreign.then_some(Part::Unknown)
     }
 
+    /// The family that a name belongs to: without the ending of a histogram's part.
+    pub fn family<'a>(&self, name: &'a str) -> &'a str {
+        match part(name) {
+            Some((family, part)) if self.find(name) == Some(part) => family,
+            _ => name,
+        }
+    }
+
     /// The labels that a name's series may have. Of what nobody knows, all.
-    pub(super) fn labels(&self, name: Option<&str>) -> Kept {
+    pub fn labels(&self, name: Option<&str>) -> Kept {
         let Some(name) = name else { return Kept::anything() };
         if let Some(known) = self.records.get(name) {
             return known.clone();
@@ -172,7 +190,7 @@ impl Catalogue {
 
 /// The histogram that a name may be a part of.
 fn part(name: &str) -> Option<(&str, Part)> {
-    [("_bucket", Part::Bucket), ("_sum", Part::Total), ("_count", Part::Total)]
+    [("_bucket", Part::Bucket), ("_sum", Part::Sum), ("_count", Part::Count)]
         .into_iter()
         .find_map(|(ending, part)| Some((name.strip_suffix(ending)?, part)))
 }

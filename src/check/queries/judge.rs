@@ -8,7 +8,7 @@ use promql_parser::parser::{
 use super::catalogue::{Catalogue, Part};
 use super::grafana::ANYTHING;
 use super::promql::{
-    Kept, bare, chooses, inside, kept, matchers, name, selector, selectors, visit,
+    Kept, bare, chooses, functions, inside, kept, matchers, name, selector, selectors, visit,
 };
 use crate::check::report::Weight;
 
@@ -93,10 +93,7 @@ fn of_selector(expr: &Expr, around: &[&Expr], catalogue: &Catalogue) -> Vec<Faul
             advice,
         ));
     }
-    let function = around.iter().rev().find_map(|outer| match outer {
-        Expr::Call(call) => Some(call.func.name),
-        _ => None,
-    });
+    let function = functions(around).next();
     if let Some(function) = function.filter(|f| part == Part::Gauge && OF_COUNTERS.contains(f)) {
         found.push(Fault::error(
             "rate-of-gauge",

@@ -4,7 +4,7 @@ mod catalogue;
 mod dashboard;
 mod grafana;
 mod judge;
-mod promql;
+pub mod promql;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use promql_parser::parser::{Expr, parse};
 
-use self::catalogue::{Catalogue, Record};
+pub use self::catalogue::{Catalogue, Part};
 use self::judge::Fault;
 use self::promql::{inside, kept};
 use super::CheckError;
@@ -39,6 +39,19 @@ struct Query {
     label: Option<String>,
 }
 
+/// A rule, as those who build on it see it.
+#[derive(Debug)]
+pub struct Rule {
+    /// What it records, or the alert that it raises.
+    pub name: String,
+    /// Whether it records.
+    pub is_record: bool,
+    /// The labels that it adds.
+    pub labels: Vec<String>,
+    /// Its query.
+    pub expr: Expr,
+}
+
 /// A file with what it asks.
 struct Asked {
     file: String,
@@ -48,13 +61,13 @@ struct Asked {
 /// Holds the files against the catalogue, and against each other's records.
 pub(super) fn check(args: &CheckArgs) -> Result<Report, CheckError> {
     let mut report = Report::default();
-    let (mut asked, mut records) = (Vec::new(), bundled());
+    let (mut asked, mut known) = (Vec::new(), bundled());
     for path in &args.rules {
         let text = read(path)?;
         let file = path.display().to_string();
         match rules::read(&text) {
             Ok(found) => {
-                records.extend(found.iter().filter_map(record));
+                known.extend(found.iter().filter_map(rule));
                 let queries = found.into_iter().map(|found| found.query).collect();
                 asked.push(Asked { file, queries });
             }
@@ -80,7 +93,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Report, CheckError> {
         }
     }
     let mut catalogue = Catalogue::new(&args.foreign, &args.label);
-    catalogue.record(&records);
+    catalogue.record(&known);
     report.files = args.rules.len() + args.dashboard.len();
     for Asked { file, queries } in asked {
         report.queries += queries.len();
@@ -97,18 +110,18 @@ pub(super) fn check(args: &CheckArgs) -> Result<Report, CheckError> {
     Ok(report)
 }
 
-/// What our own rules record: dashboards and rules may be built on them.
-fn bundled() -> Vec<Record> {
+/// Our own rules: dashboards and rules may be built on what they record.
+pub fn bundled() -> Vec<Rule> {
     let files = FILES.iter().filter(|file| file.path.ends_with(".rules.yml"));
     let found = files.filter_map(|file| rules::read(file.text).ok()).flatten();
-    found.filter_map(|found| record(&found)).collect()
+    found.filter_map(|found| rule(&found)).collect()
 }
 
-fn record(found: &rules::Found) -> Option<Record> {
-    let (name, labels) = found.record.clone()?;
-    // A record that cannot be read is told of where it stands; its name is known all the same.
+fn rule(found: &rules::Found) -> Option<Rule> {
+    let (name, labels) = (found.name.clone()?, found.labels.clone());
+    // One that cannot be read is told of where it stands; its name is known all the same.
     let expr = understood(&found.query.text).unwrap_or_else(|_| Expr::from(f64::NAN));
-    Some(Record { name, labels, expr })
+    Some(Rule { name, is_record: found.is_record, labels, expr })
 }
 
 fn faults(query: &Query, catalogue: &Catalogue) -> Vec<Fault> {

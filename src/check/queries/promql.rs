@@ -12,25 +12,27 @@ use super::catalogue::Catalogue;
 
 /// Labels that there may be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub struct Kept {
     /// Their names.
-    pub(super) names: BTreeSet<String>,
+    pub names: BTreeSet<String>,
     /// Whether there may be others: what strangers serve has labels that nobody here knows.
-    pub(super) any: bool,
+    pub any: bool,
 }
 
 impl Kept {
     /// Whatever there is.
-    pub(super) fn anything() -> Self {
+    pub fn anything() -> Self {
         Self { any: true, ..Self::default() }
     }
 
     /// Whether there may be such a label.
-    pub(super) fn has(&self, label: &str) -> bool {
+    pub fn has(&self, label: &str) -> bool {
         self.any || self.names.contains(label)
     }
 
-    pub(super) fn and(mut self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
         self.names.extend(other.names);
         self.any |= other.any;
         self
@@ -54,7 +56,7 @@ impl Kept {
 }
 
 /// The expressions right inside one.
-pub(super) fn inside(expr: &Expr) -> Vec<&Expr> {
+pub fn inside(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::Aggregate(aggregate) => {
             aggregate.param.as_deref().into_iter().chain([&*aggregate.expr]).collect()
@@ -73,7 +75,7 @@ pub(super) fn inside(expr: &Expr) -> Vec<&Expr> {
 }
 
 /// Looks at an expression and at all inside it, each with what is around it, outermost first.
-pub(super) fn visit<'a>(expr: &'a Expr, look: &mut dyn FnMut(&'a Expr, &[&'a Expr])) {
+pub fn visit<'a>(expr: &'a Expr, look: &mut dyn FnMut(&'a Expr, &[&'a Expr])) {
     fn go<'a>(
         expr: &'a Expr,
         around: &mut Vec<&'a Expr>,
@@ -89,15 +91,23 @@ pub(super) fn visit<'a>(expr: &'a Expr, look: &mut dyn FnMut(&'a Expr, &[&'a Exp
     go(expr, &mut Vec::new(), look);
 }
 
+/// The names of the functions that are around, innermost first.
+pub fn functions(around: &[&Expr]) -> impl Iterator<Item = &'static str> {
+    around.iter().rev().filter_map(|outer| match outer {
+        Expr::Call(call) => Some(call.func.name),
+        _ => None,
+    })
+}
+
 /// All selectors in an expression.
-pub(super) fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
+pub fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
     let mut found = Vec::new();
     visit(expr, &mut |inner, _| found.extend(selector(inner)));
     found
 }
 
 /// The selector that an expression is, if it is one.
-pub(super) fn selector(expr: &Expr) -> Option<&VectorSelector> {
+pub fn selector(expr: &Expr) -> Option<&VectorSelector> {
     match expr {
         Expr::VectorSelector(selector) => Some(selector),
         Expr::MatrixSelector(matrix) => Some(&matrix.vs),
@@ -106,19 +116,19 @@ pub(super) fn selector(expr: &Expr) -> Option<&VectorSelector> {
 }
 
 /// The name that a selector asks for; none where it asks for many.
-pub(super) fn name(selector: &VectorSelector) -> Option<&str> {
+pub fn name(selector: &VectorSelector) -> Option<&str> {
     let named = |matcher: &&Matcher| matcher.name == "__name__" && matcher.op == MatchOp::Equal;
     let by_matcher = || matchers(selector).find(named).map(|matcher| matcher.value.as_str());
     selector.name.as_deref().or_else(by_matcher)
 }
 
 /// What a selector demands of labels.
-pub(super) fn matchers(selector: &VectorSelector) -> impl Iterator<Item = &Matcher> {
+pub fn matchers(selector: &VectorSelector) -> impl Iterator<Item = &Matcher> {
     selector.matchers.matchers.iter().chain(selector.matchers.or_matchers.iter().flatten())
 }
 
 /// An expression without the brackets around it.
-pub(super) fn bare(expr: &Expr) -> &Expr {
+pub fn bare(expr: &Expr) -> &Expr {
     match expr {
         Expr::Paren(paren) => bare(&paren.expr),
         _ => expr,
@@ -126,12 +136,12 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
 }
 
 /// Whether an aggregation chooses among series and leaves them as they are.
-pub(super) fn chooses(aggregate: &AggregateExpr) -> bool {
+pub fn chooses(aggregate: &AggregateExpr) -> bool {
     matches!(&*aggregate.op.to_string(), "topk" | "bottomk" | "limitk" | "limit_ratio")
 }
 
 /// The labels that the results of an expression may have.
-pub(super) fn kept(expr: &Expr, catalogue: &Catalogue) -> Kept {
+pub fn kept(expr: &Expr, catalogue: &Catalogue) -> Kept {
     match expr {
         Expr::VectorSelector(selector) => catalogue.labels(name(selector)),
         Expr::MatrixSelector(matrix) => catalogue.labels(name(&matrix.vs)),

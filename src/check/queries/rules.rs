@@ -43,8 +43,10 @@ struct Rule {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) query: Query,
-    /// The name and the labels of what is recorded.
-    pub(super) record: Option<(String, Vec<String>)>,
+    /// What is recorded, or the alert that is raised.
+    pub(super) name: Option<String>,
+    pub(super) is_record: bool,
+    pub(super) labels: Vec<String>,
 }
 
 /// The rules of a file, or what is wrong with it.
@@ -54,8 +56,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     for group in groups {
         for (number, rule) in group.rules.into_iter().enumerate() {
-            let name = rule.alert.as_ref().or(rule.record.as_ref());
-            let place = match name {
+            let is_record = rule.alert.is_none() && rule.record.is_some();
+            let name = rule.alert.or(rule.record);
+            let place = match &name {
                 Some(name) => format!("{}/{name}", group.name),
                 None => format!("{}/rule {}", group.name, number + 1),
             };
@@ -65,8 +68,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Found>, String> {
                 Some(other) => other.to_string(),
             };
             let labels = rule.labels.unwrap_or_default().into_keys().collect();
-            let record = rule.record.map(|name| (name, labels));
-            found.push(Found { query: Query { place, text, label: None }, record });
+            let query = Query { place, text, label: None };
+            found.push(Found { query, name, is_record, labels });
         }
     }
     Ok(found)

@@ -18,7 +18,7 @@ mod ask;
 mod place;
 mod tell;
 mod turns;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

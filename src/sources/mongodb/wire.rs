@@ -71,20 +71,20 @@ pub(super) fn fields_and_turns() -> Document {
 
 /// What a document says.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told<'a> {
+pub struct Told<'a> {
     /// Of its chat.
-    pub(super) chat: ChatSnapshot<'a>,
+    pub chat: ChatSnapshot<'a>,
     /// We wrote it ourselves.
-    pub(super) own: bool,
+    pub own: bool,
 }
 
 /// When a document says that it was last changed, where it says so.
-pub(super) fn updated_at(document: &RawDocument) -> Option<Timestamp> {
+pub fn updated_at(document: &RawDocument) -> Option<Timestamp> {
     document.get("last_updated_at").ok().flatten().and_then(time)
 }
 
 /// Reads one document.
-pub(super) fn read(document: &RawDocument, names: NameRule) -> Result<Told<'_>, Refusal> {
+pub fn read(document: &RawDocument, names: NameRule) -> Result<Told<'_>, Refusal> {
     let mut id = None;
     let mut chat_id = None;
     let (mut app_id, mut workflow_name, mut user_id) = (None, None, None);

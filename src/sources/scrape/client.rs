@@ -24,7 +24,7 @@ use crate::sources::{Failure, Reason};
 const AGENT: &str = concat!("mozaiks-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Where a runtime is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     host: String,
     port: u16,

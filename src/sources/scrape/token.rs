@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use crate::sources::{Failure, Reason};
 
 /// Where the token of a runtime comes from. Has no `Debug` that could show it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Token {
     /// From a file, which may be replaced at any time.
     File(PathBuf),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use promql_parser::parser::{Expr, parse};
+use mozaiks_exporter::check::queries::bundled;
+use mozaiks_exporter::check::queries::promql::{name, selector, visit};
+use promql_parser::parser::{Expr, VectorSelector, parse};
 use serde_json::Value;
 
 use super::board::{Board, Home, list};
-use super::catalogue::rules;
 use super::lint::PLACEHOLDERS;
-use super::promql::{name, selector, visit};
 
 /// Where a panel names an alert, its colours change, or its query compares, at a number of that alert.
 pub(super) fn disagreements(board: &Board) -> Vec<String> {
@@ -59,16 +59,19 @@ struct Rules(BTreeMap<String, Vec<Expr>>);
 impl Rules {
     fn load() -> Self {
         let mut by_name: BTreeMap<String, Vec<Expr>> = BTreeMap::new();
-        for rule in rules() {
-            let name = rule["record"].as_str().or(rule["alert"].as_str()).unwrap();
-            let expr = parse(rule["expr"].as_str().unwrap()).unwrap();
-            by_name.entry(name.to_owned()).or_default().push(expr);
+        for rule in bundled() {
+            by_name.entry(rule.name).or_default().push(rule.expr);
         }
+        assert!(by_name.len() > 60, "the test looks at the wrong place: {} rules", by_name.len());
         Self(by_name)
     }
 
     fn of(&self, name: &str) -> &[Expr] {
         self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn asked(&self, selector: &VectorSelector) -> &[Expr] {
+        name(selector).map_or(&[], |name| self.of(name))
     }
 
     /// What an expression compares with, also in the records that it is made of: the numbers there,
@@ -77,7 +80,7 @@ impl Rules {
         let mut found = Vec::new();
         visit(expr, &mut |expr, _| {
             if let Some(selector) = selector(expr) {
-                found.extend(self.of(name(selector)).iter().flat_map(|rule| self.limits(rule)));
+                found.extend(self.asked(selector).iter().flat_map(|rule| self.limits(rule)));
             }
             if let Expr::Binary(binary) = expr
                 && binary.op.is_comparison_operator()
@@ -111,7 +114,7 @@ impl Rules {
             Expr::NumberLiteral(number) => vec![number.val],
             Expr::Paren(paren) => self.numbers(&paren.expr),
             Expr::VectorSelector(selector) => {
-                self.of(name(selector)).iter().flat_map(|rule| self.numbers(rule)).collect()
+                self.asked(selector).iter().flat_map(|rule| self.numbers(rule)).collect()
             }
             Expr::Call(call) if matches!(call.func.name, "vector" | "scalar") => {
                 call.args.args.iter().flat_map(|arg| self.numbers(arg)).collect()

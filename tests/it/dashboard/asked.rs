@@ -14,7 +14,7 @@ use crate::support::wait::pause;
 const LIVELY: Duration = Duration::from_mins(2);
 
 /// What Grafana puts in the place of its variables, for «All» and a range of three minutes.
-const VALUES: &[(&str, &str)] = &[
+pub(super) const VALUES: &[(&str, &str)] = &[
     ("$__rate_interval", "15s"),
     ("$__range_s", "180"),
     ("$__range", "180s"),

@@ -135,6 +135,14 @@ impl Query<'_> {
     }
 }
 
+/// The files of rules.
+pub(super) fn rule_files() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(root("alerts")).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|p| p.to_string_lossy().ends_with(".rules.yml")).collect();
+    assert!(!files.is_empty(), "there are no rules in alerts/");
+    files
+}
+
 /// The elements of an array; none of anything else.
 pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)

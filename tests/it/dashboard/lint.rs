@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
+use mozaiks_exporter::check::queries::promql::{
+    Kept, functions, kept, matchers, name, selector, visit,
+};
+use mozaiks_exporter::check::queries::{Catalogue, Part};
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{Expr, LabelModifier, parse};
 use serde_json::Value;
 
 use super::board::{Board, Home, Query, list};
-use super::catalogue::{Catalogue, Names, Part};
 use super::exceptions::Finding;
-use super::promql::{kept, matchers, name, selector, visit};
 use super::unit::{What, distributed, quantity};
 
 /// What stands for Grafana's own variables while nobody asks: durations that no query has.
@@ -49,7 +51,8 @@ type Tell<'a> = &'a mut dyn FnMut(&'static str, String);
 fn query_is_right(query: &Query<'_>, expr: &Expr, catalogue: &Catalogue, tell: Tell<'_>) {
     visit(expr, &mut |expr, around| {
         if selector(expr).is_some() {
-            selector_is_right(query, expr, around, catalogue, tell);
+            let around: Vec<&str> = functions(around).collect();
+            selector_is_right(query, expr, &around, catalogue, tell);
         }
         match expr {
             Expr::Aggregate(aggregate) => {
@@ -59,7 +62,7 @@ fn query_is_right(query: &Query<'_>, expr: &Expr, catalogue: &Catalogue, tell: T
                 }
             }
             Expr::Binary(binary) => {
-                let both = &kept(&binary.lhs, catalogue) | &kept(&binary.rhs, catalogue);
+                let both = kept(&binary.lhs, catalogue).and(kept(&binary.rhs, catalogue));
                 let modifier = binary.modifier.as_ref();
                 if let Some(matching) = modifier.and_then(|modifier| modifier.matching.as_ref()) {
                     are_known(&matching.labels().labels, &both, tell);
@@ -69,12 +72,12 @@ fn query_is_right(query: &Query<'_>, expr: &Expr, catalogue: &Catalogue, tell: T
                 let inner = &call.args.args[1];
                 let mut parts = Vec::new();
                 visit(inner, &mut |expr, _| {
-                    parts.extend(selector(expr).and_then(|s| catalogue.find(name(s))));
+                    parts.extend(selector(expr).and_then(name).map(|name| catalogue.find(name)));
                 });
-                if parts.iter().any(|series| series.part != Part::Bucket) {
+                if parts.iter().any(|part| *part != Some(Part::Bucket)) {
                     tell("quantile-of-buckets", format!("{inner} has no buckets"));
                 }
-                if !kept(inner, catalogue).contains("le") {
+                if !kept(inner, catalogue).has("le") {
                     tell("quantile-of-buckets", format!("{inner} has lost le"));
                 }
             }
@@ -82,6 +85,10 @@ fn query_is_right(query: &Query<'_>, expr: &Expr, catalogue: &Catalogue, tell: T
         }
     });
     let names = kept(expr, catalogue);
+    // What may have any label has been looked for in vain.
+    if names.any {
+        tell("label-is-known", format!("nobody knows which labels are left of {expr}"));
+    }
     match query.home {
         Home::Variable(label) => are_known(&[label.to_owned()], &names, tell),
         Home::Annotation(annotation) => {
@@ -110,13 +117,15 @@ fn selector_is_right(
     tell: Tell<'_>,
 ) {
     let Some(selector) = selector(expr) else { return };
-    let name = name(selector);
-    let Some(series) = catalogue.find(name) else {
+    let name = name(selector).unwrap_or_default();
+    // A histogram has no samples under its own name.
+    let Some(part) = catalogue.find(name).filter(|part| *part != Part::Histogram) else {
         tell("metric-is-known", format!("nobody has a series {name:?}"));
         return;
     };
+    let labels = catalogue.labels(Some(name));
     for matcher in matchers(selector) {
-        are_known(std::slice::from_ref(&matcher.name), &series.labels, tell);
+        are_known(std::slice::from_ref(&matcher.name), &labels, tell);
     }
     if let Home::Panel { .. } | Home::Annotation(_) = query.home {
         for (rule, label) in [("target-job-rule", "job"), ("target-instance-rule", "instance")] {
@@ -130,15 +139,15 @@ fn selector_is_right(
             }
         }
         let grown = around.iter().any(|function| OF_COUNTERS.contains(function));
-        if series.part.is_counter() && !grown {
+        if part.is_counter() && !grown {
             tell("target-counter-agg-rule", format!("{name} is a counter and is shown as it is"));
         }
     }
-    let last = around.last().copied().unwrap_or_default();
-    if !series.part.is_counter() && OF_COUNTERS[..4].contains(&last) {
+    let last = around.first().copied().unwrap_or_default();
+    if !part.is_counter() && OF_COUNTERS[..4].contains(&last) {
         tell("rate-of-counter", format!("{last} of {name}, which is a gauge"));
     }
-    if series.part.is_counter() && OF_GAUGES.contains(&last) {
+    if part.is_counter() && OF_GAUGES.contains(&last) {
         tell("rate-of-counter", format!("{last} of {name}, which is a counter"));
     }
     if let ("rate" | "irate", Expr::MatrixSelector(matrix)) = (last, expr)
@@ -151,39 +160,38 @@ fn selector_is_right(
 /// Who chooses an app sees nothing of the others, in any panel whose series say whose they are.
 fn variables_are_obeyed(expr: &Expr, chosen: &[&str], catalogue: &Catalogue, tell: Tell<'_>) {
     visit(expr, &mut |expr, _| {
-        let Some(selector) = selector(expr).filter(|selector| name(selector) != "ALERTS") else {
-            return;
-        };
-        let labels = catalogue.find(name(selector)).map(|series| series.labels).unwrap_or_default();
+        let Some(selector) = selector(expr) else { return };
+        let Some(name) = name(selector).filter(|name| *name != "ALERTS") else { return };
+        let labels = catalogue.labels(Some(name)).names;
         // Those of the target have rules of their own.
         for variable in chosen.iter().skip(3).filter(|variable| labels.contains(**variable)) {
             let value = format!("${variable}");
             if !matchers(selector).any(|m| m.name == **variable && m.value == value) {
-                let name = name(selector);
                 tell("variable-is-obeyed", format!("{name} is not chosen by {variable}"));
             }
         }
     });
 }
 
-fn are_known(labels: &[String], names: &Names, tell: Tell<'_>) {
-    for label in labels.iter().filter(|label| !names.contains(*label)) {
-        tell("label-is-known", format!("there is no label {label:?} among {names:?}"));
+fn are_known(labels: &[String], known: &Kept, tell: Tell<'_>) {
+    for label in labels.iter().filter(|label| !known.has(label)) {
+        tell("label-is-known", format!("there is no label {label:?} among {:?}", known.names));
     }
 }
 
 /// The labels that a legend shows are there after all sums.
-fn are_kept(legend: &str, names: &Names, tell: Tell<'_>) {
+fn are_kept(legend: &str, known: &Kept, tell: Tell<'_>) {
     for part in legend.split("{{").skip(1) {
         let label = part.split("}}").next().unwrap_or_default().trim();
-        if !names.contains(label) {
-            tell("legend-is-kept", format!("{{{{{label}}}}} is not among {names:?}"));
+        if !known.has(label) {
+            tell("legend-is-kept", format!("{{{{{label}}}}} is not among {:?}", known.names));
         }
     }
 }
 
 /// A table renames and orders what is there.
-fn columns_are_known(panel: &Value, target: &Value, names: &Names, tell: Tell<'_>) {
+fn columns_are_known(panel: &Value, target: &Value, known: &Kept, tell: Tell<'_>) {
+    let names = &known.names;
     let refs: Vec<String> = list(&panel["targets"])
         .iter()
         .map(|target| format!("Value #{}", target["refId"].as_str().unwrap_or_default()))
@@ -203,13 +211,13 @@ fn columns_are_known(panel: &Value, target: &Value, names: &Names, tell: Tell<'_
         }
     }
     // Each label that is left needs a place, or it stands where Grafana likes.
-    let known = &organize["options"]["indexByName"];
+    let placed = &organize["options"]["indexByName"];
     let hidden = &organize["options"]["excludeByName"];
-    for label in names.iter().filter(|name| known[*name].is_null() && hidden[*name].is_null()) {
+    for label in names.iter().filter(|name| placed[*name].is_null() && hidden[*name].is_null()) {
         tell("columns-are-known", format!("the column {label:?} has no place"));
     }
     let reference = target["refId"].as_str().unwrap_or_default();
-    if refs.len() > 1 && known[format!("Value #{reference}")].is_null() {
+    if refs.len() > 1 && placed[format!("Value #{reference}")].is_null() {
         tell("columns-are-known", format!("the numbers of {reference} have no place"));
     }
 }

@@ -1,9 +1,8 @@
 //! In what a query counts, and which of Grafana's units say so.
 
+use mozaiks_exporter::check::queries::promql::{inside, name, selector};
+use mozaiks_exporter::check::queries::{Catalogue, Part};
 use promql_parser::parser::{BinaryExpr, Expr};
-
-use super::catalogue::{Catalogue, Part};
-use super::promql::{inside, name, selector};
 
 /// What stands for `$__range_s` while nobody asks: no other number in a query is this one.
 pub(super) const RANGE_SECONDS: f64 = 3_607.0;
@@ -59,7 +58,7 @@ pub(super) fn quantity(expr: &Expr, catalogue: &Catalogue) -> Quantity {
     match expr {
         Expr::NumberLiteral(number) => Quantity::of(What::Number(number.val)),
         Expr::VectorSelector(_) | Expr::MatrixSelector(_) => {
-            let name = selector(expr).map(name).unwrap_or_default();
+            let name = selector(expr).and_then(name).unwrap_or_default();
             Quantity::of(named(name, catalogue))
         }
         Expr::Aggregate(aggregate) => match &*aggregate.op.to_string() {
@@ -94,11 +93,10 @@ pub(super) fn quantity(expr: &Expr, catalogue: &Catalogue) -> Quantity {
 }
 
 fn named(name: &str, catalogue: &Catalogue) -> What {
-    let Some(series) = catalogue.find(name) else { return What::Things };
-    if matches!(series.part, Part::Bucket | Part::Count) {
-        return What::Things;
+    match catalogue.find(name) {
+        None | Some(Part::Bucket | Part::Count) => What::Things,
+        Some(_) => by_name(catalogue.family(name)),
     }
-    by_name(series.family)
 }
 
 /// Names say their unit; a record's stands between its colons.
@@ -135,7 +133,7 @@ fn by_name(family: &str) -> What {
 /// What the histogram inside counts in.
 pub(super) fn distributed(expr: &Expr, catalogue: &Catalogue) -> What {
     if let Some(selector) = selector(expr) {
-        return catalogue.find(name(selector)).map_or(What::Things, |found| by_name(found.family));
+        return name(selector).map_or(What::Things, |name| by_name(catalogue.family(name)));
     }
     inside(expr)
         .into_iter()

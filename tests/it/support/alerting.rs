@@ -149,8 +149,18 @@ impl Daemon {
         daemon
     }
 
+    /// A Prometheus at that address, with the `prometheus.yml` of a folder as it lies there.
+    pub(crate) fn configured(folder: &Path, address: SocketAddr) -> Self {
+        let flags = ["--config.file=prometheus.yml", "--storage.tsdb.path=prometheus"];
+        Self::start_at("prometheus", folder, &flags, address)
+    }
+
     fn start(program: &str, dir: &Path, flags: &[&str]) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
+        Self::start_at(program, dir, flags, address)
+    }
+
+    fn start_at(program: &str, dir: &Path, flags: &[&str], address: SocketAddr) -> Self {
         let log = dir.join(format!("{program}.log"));
         let output = fs::File::create(&log).unwrap();
         let child = Command::new(program)

@@ -23,6 +23,7 @@ pub(crate) struct Launch {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     file_limit_kib: Option<u32>,
+    sockets: Vec<OsString>,
 }
 
 impl Launch {
@@ -36,7 +37,12 @@ impl Launch {
 
     /// A command without any flag.
     pub(crate) fn bare(command: &str) -> Self {
-        Self { args: vec![command.into()], env: Vec::new(), file_limit_kib: None }
+        Self {
+            args: vec![command.into()],
+            env: Vec::new(),
+            file_limit_kib: None,
+            sockets: Vec::new(),
+        }
     }
 
     /// Polls that runtime.
@@ -66,10 +72,23 @@ impl Launch {
         self
     }
 
+    /// Hands a socket over, `NAME=PORT` or `NAME=PATH`, as the service manager does.
+    pub(crate) fn hand_over(mut self, socket: impl Into<OsString>) -> Self {
+        self.sockets.push(socket.into());
+        self
+    }
+
     /// The program to run: the binary, or a shell that becomes it once the limit is set. The signal
     /// that goes with the limit is ignored, so that writing fails as on a full disk.
     fn program(&self) -> Command {
         let binary = env!("CARGO_BIN_EXE_mozaiks-exporter");
+        if !self.sockets.is_empty() {
+            let script = "tests/tools/socket_activation.py";
+            let mut manager = Command::new("python3");
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+            manager.arg(script).args(&self.sockets).args(["--", binary]);
+            return manager;
+        }
         let Some(limit) = self.file_limit_kib else { return Command::new(binary) };
         let mut shell = Command::new("bash");
         let script = format!("trap '' XFSZ; ulimit -S -f {limit}; exec \"$0\" \"$@\"");

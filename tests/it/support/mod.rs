@@ -3,6 +3,7 @@
 pub(crate) mod alerting;
 pub(crate) mod browser;
 pub(crate) mod chat;
+pub(crate) mod curl;
 pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod http;

@@ -101,8 +101,19 @@ impl Prometheus {
 
     /// Starts one that scrapes nothing, in a folder where `data` holds blocks.
     pub(crate) fn over(dir: TempDir) -> Self {
+        Self::over_with(dir, &[])
+    }
+
+    /// As [`Prometheus::over`], with rules, which are evaluated as of now.
+    pub(crate) fn over_with(dir: TempDir, rules: &[PathBuf]) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
-        Self::launch(dir, address, "global: {}\n")
+        Self::launch(dir, address, &format!("rule_files: {rules:?}\n"))
+    }
+
+    /// Starts one with that configuration.
+    pub(crate) fn configured(config: &str) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, quiet_port()));
+        Self::launch(TempDir::new().unwrap(), address, config)
     }
 
     fn launch(dir: TempDir, address: SocketAddr, config: &str) -> Self {
