@@ -326,6 +326,28 @@ fn a_browser_shows_it() {
     eprintln!("pictures are in {}", pictures.display());
 }
 
+/// Whoever came in by a password in the address is still in when the page asks for more.
+#[test]
+fn a_browser_with_a_password_keeps_up() {
+    let (runtime, state) = (FakeRuntime::start(), TempDir::new().unwrap());
+    runtime.hold(&[Chat::new("chat_abc123")]);
+    let web = state.path().join("web.yml");
+    let hash = bcrypt::hash("horse", 4).unwrap();
+    std::fs::write(&web, format!("basic_auth_users: {{ada: {hash}}}\n")).unwrap();
+    let exporter = Launch::new(&state.path().join("state"))
+        .runtime(&runtime.url())
+        .flag("--web.config.file", &web)
+        .start();
+    runtime.wait_for_polls(2);
+    let url = format!("http://ada:horse@{}/", exporter.address());
+    let mut browser = Browser::open(&url, &pictures());
+    assert_eq!(browser.ask("live 1")["live"], "1");
+    runtime.hold(&[Chat::new("chat_abc123"), Chat::new("another")]);
+    assert_eq!(browser.ask("live 2")["live"], "2");
+    assert_eq!(browser.ask("complaints")["complaints"], Value::Array(Vec::new()));
+    browser.close();
+}
+
 /// Where pictures are put, to be looked at.
 fn pictures() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("status");

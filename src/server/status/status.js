@@ -4,6 +4,10 @@
 (() => {
   const EVERY = 10000;
   const PATIENCE = 9000;
+  // Browsers ask no address that has a password in it; they know it all the same.
+  const source = new URL("-/status", location.href);
+  source.username = "";
+  source.password = "";
   const status = document.getElementById("status");
   let timer = 0;
   let paused = false;
@@ -51,7 +55,7 @@
     if (!window.getSelection().isCollapsed) return;
     try {
       const options = { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) };
-      const answer = await fetch("-/status", options);
+      const answer = await fetch(source, options);
       if (!answer.ok) throw new Error(`the exporter says ${answer.status}`);
       const html = await answer.text();
       if (!paused) show(html);
