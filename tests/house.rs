@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("flush", &["ledger", "model", "mongo", "store", "telemetry"]),
     ("metrics", &["ledger", "model", "telemetry"]),
     ("access", &["logging", "telemetry"]),
-    ("server", &["access", "ledger", "metrics", "model", "store", "telemetry"]),
+    ("server", &["access", "ledger", "logging", "metrics", "model", "store", "telemetry"]),
     ("control", &["access", "ledger", "model", "server", "sources", "store", "telemetry"]),
     ("cli", &[]),
     ("config", &["access", "cli", "flush", "ledger", "logging", "model", "mongo", "sources"]),

@@ -169,6 +169,7 @@ impl App {
         }
         let site = Site::new(shared, Arc::clone(&telemetry), show, Arc::clone(&gate));
         let site = Arc::new(site);
+        tasks.spawn(Arc::clone(&site).remember(stop.clone()));
         for listener in listeners {
             announce("metrics", &listener, &gate);
             let (gate, site, stop) = (Arc::clone(&gate), Arc::clone(&site), stop.clone());

@@ -55,6 +55,34 @@ impl Histogram {
         self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
     }
 
+    /// What was observed since it was `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before = earlier.buckets.iter().copied().chain(std::iter::repeat(0));
+        let grown = self.buckets.iter().zip(before).map(|(now, before)| now.saturating_sub(before));
+        let sum_nanos = self.sum_nanos.saturating_sub(earlier.sum_nanos);
+        Self { buckets: grown.collect(), sum_nanos }
+    }
+
+    /// The duration in seconds that this share of all observations does not exceed, as `PromQL`'s
+    /// `histogram_quantile` has it: spread evenly within a bucket, and the last bound where it lies above
+    /// that. None where nothing was observed.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate within a bucket")]
+    pub fn quantile(&self, bounds: &[f64], share: f64) -> Option<f64> {
+        let rank = share * self.count() as f64;
+        let mut below = 0;
+        let mut lower = 0.0;
+        for (upper, count) in bounds.iter().zip(&self.buckets) {
+            if *count > 0 && (below + count) as f64 >= rank {
+                let part = (rank - below as f64) / *count as f64;
+                return Some(lower + (upper - lower) * part.max(0.0));
+            }
+            below += count;
+            lower = *upper;
+        }
+        (self.count() > 0).then_some(lower)
+    }
+
     /// Observations at or below each bound, in the order of the bounds.
     pub fn cumulative(&self, bounds: &[f64]) -> Vec<u64> {
         (0..bounds.len())
@@ -90,6 +118,35 @@ mod tests {
         assert_eq!(histogram.cumulative(&[1.0, 5.0]), [2, 4]);
         assert_eq!(histogram.count(), 5);
         assert!((histogram.sum_seconds() - 9008.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_promql() {
+        const BOUNDS: &[f64] = &[1.0, 5.0, 10.0];
+        let of = |seconds: &[f64]| {
+            let mut histogram = Histogram::default();
+            for seconds in seconds {
+                histogram.observe(BOUNDS, *seconds);
+            }
+            histogram
+        };
+        assert_eq!(of(&[]).quantile(BOUNDS, 0.5), None);
+        assert_eq!(of(&[2.0, 3.0]).quantile(BOUNDS, 0.5), Some(3.0));
+        assert_eq!(of(&[0.5, 2.0, 3.0, 7.0]).quantile(BOUNDS, 0.5), Some(3.0));
+        assert_eq!(of(&[0.5, 0.5]).quantile(BOUNDS, 0.95), Some(0.95));
+        assert_eq!(of(&[0.5, 99.0, 99.0]).quantile(BOUNDS, 0.95), Some(10.0));
+    }
+
+    #[test]
+    fn what_grew_is_the_difference() {
+        let mut histogram = Histogram::default();
+        histogram.observe(&[1.0], 0.5);
+        let earlier = histogram.clone();
+        histogram.observe(&[1.0], 3.0);
+        let grown = histogram.since(&earlier);
+        assert_eq!((grown.count(), grown.cumulative(&[1.0])), (1, vec![0]));
+        assert!((grown.sum_seconds() - 3.0).abs() < 1e-9);
+        assert_eq!(histogram.since(&Histogram::default()), histogram);
     }
 
     #[test]

@@ -163,6 +163,12 @@ impl Runtime {
         self.contacts.iter().any(|contact| contact.source == source)
     }
 
+    /// Whether it answered its last poll, or only others ever told of it: then what its chats are now is
+    /// known.
+    pub fn is_up(&self) -> bool {
+        self.up == Some(true) || !self.has_heard(Source::Scrape)
+    }
+
     /// The configuration wants it watched by these sources from now on.
     pub(super) fn expect(&mut self, sources: &[Source], now: Instant) {
         self.configured = true;

@@ -5,6 +5,7 @@ mod chain;
 mod file;
 mod legend;
 mod lines;
+mod recent;
 mod record;
 mod timing;
 
@@ -22,6 +23,8 @@ use tracing_subscriber::{Layer as _, util::SubscriberInitExt as _};
 pub use chain::chain;
 pub use file::FILE_NAME;
 use lines::{Lines, Style};
+use recent::Recent;
+pub use recent::{Trouble, recent};
 pub use timing::{Timed, timed};
 
 use crate::cli::LogFormat;
@@ -127,6 +130,7 @@ pub fn start(setup: &Setup) -> Logging {
     tracing_subscriber::registry()
         .with(console.with_filter(filter.clone()))
         .with(file.map(|file| file.with_filter(filter)))
+        .with(Recent::start().with_filter(LevelFilter::WARN))
         .try_init()
         .ok();
     if let Some((dir, error)) = problem {

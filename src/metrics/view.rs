@@ -11,7 +11,7 @@ use crate::ledger::{
     Birth, Breakdown, Chat, Dimension, Exemplar, Histogram, Ledger, Names, Runtime, Spending,
     Workflow,
 };
-use crate::model::{Counters, Instant, OTHER, RuntimeId, Source};
+use crate::model::{Counters, Instant, OTHER, RuntimeId};
 use crate::telemetry::Numbers;
 
 /// How user ids are shown.
@@ -117,9 +117,7 @@ impl<'a> Look<'a> {
 
     /// Whether a runtime answered its last poll, or only others ever told of it.
     pub(super) fn is_up(&self, id: RuntimeId) -> bool {
-        let is_up =
-            |runtime: &Runtime| runtime.up == Some(true) || !runtime.has_heard(Source::Scrape);
-        self.ledger.runtime(id).is_some_and(is_up)
+        self.ledger.runtime(id).is_some_and(Runtime::is_up)
     }
 
     /// Where runtimes are not told apart, one that is no longer configured may have had a chat of

@@ -187,6 +187,6 @@ fn status(chat: &Chat) -> &'static str {
 }
 
 /// As the runtime's documents write times: `2025-10-02T10:00:00Z`, with the fraction there is.
-fn iso(at: Timestamp) -> Option<String> {
+pub(super) fn iso(at: Timestamp) -> Option<String> {
     DateTime::from_timestamp_micros(at.0).map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

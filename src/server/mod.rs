@@ -5,10 +5,10 @@ mod inherit;
 mod json;
 mod listen;
 pub mod negotiate;
-mod page;
 mod patience;
 pub mod reply;
 mod routes;
+mod status;
 
 use std::convert::Infallible;
 use std::io;

@@ -7,14 +7,15 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{spawn_blocking, yield_now};
 
 use super::body::Payload;
 use super::reply::{
-    HTML, JSON, PLAIN, denied, error, finished, method_not_allowed, not_found, ok, respond,
+    JSON, PLAIN, denied, error, finished, method_not_allowed, not_found, ok, respond,
 };
-use super::{Handler, OPENAPI, Peer, json, negotiate, page};
+use super::status::Status;
+use super::{Handler, OPENAPI, Peer, json, negotiate};
 use crate::access::Gate;
 use crate::ledger::Visitor;
 use crate::metrics::{Answer, Engine, Parts, Process, Scrape, Show, Wanted};
@@ -41,6 +42,7 @@ pub struct Site {
     gate: Arc<Gate>,
     /// For one scrape at a time.
     turn: Semaphore,
+    status: Status,
 }
 
 impl Site {
@@ -51,7 +53,14 @@ impl Site {
         show: Show,
         gate: Arc<Gate>,
     ) -> Self {
-        Self { ledger, telemetry, engine: Engine::new(show), gate, turn: Semaphore::new(1) }
+        let status = Status::new(&ledger, &telemetry);
+        let (engine, turn) = (Engine::new(show), Semaphore::new(1));
+        Self { ledger, telemetry, engine, gate, turn, status }
+    }
+
+    /// Remembers the last hour for the status page, until `stop` is true.
+    pub async fn remember(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        self.status.remember(&self.ledger, &self.telemetry, stop).await;
     }
 }
 
@@ -68,6 +77,7 @@ enum Route {
     Ready,
     OpenApi,
     Landing,
+    Status,
     Unknown,
 }
 
@@ -83,6 +93,7 @@ impl Route {
             "/-/ready" => Self::Ready,
             "/openapi.json" => Self::OpenApi,
             "/" => Self::Landing,
+            "/-/status" => Self::Status,
             _ => match path.strip_prefix("/metrics/perf/chats/") {
                 Some(id) if !id.is_empty() => {
                     Self::Chat(percent_decode_str(id).decode_utf8_lossy().into_owned())
@@ -109,6 +120,7 @@ impl Route {
             Self::Ready => "ready",
             Self::OpenApi => "openapi",
             Self::Landing => "landing",
+            Self::Status => "status",
             Self::Unknown => "unknown",
         }
     }
@@ -180,7 +192,11 @@ impl Site {
             Route::OpenApi => ok(JSON, OPENAPI),
             Route::Landing => {
                 let numbers = self.telemetry.lock().clone();
-                ok(HTML, page::landing(&self.ledger.lock(), &numbers, now))
+                self.status.page(&self.ledger.lock(), &numbers, self.engine.show(), now)
+            }
+            Route::Status => {
+                let numbers = self.telemetry.lock().clone();
+                self.status.fragment(&self.ledger.lock(), &numbers, self.engine.show(), now)
             }
             Route::Unknown => error(StatusCode::NOT_FOUND, "there is nothing here"),
         }

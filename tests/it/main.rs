@@ -32,5 +32,6 @@ mod receive_bounds;
 mod redact;
 mod reload;
 mod replay;
+mod status;
 mod weather;
 mod witnesses;

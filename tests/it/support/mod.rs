@@ -1,6 +1,7 @@
 //! What the tests stand on: a runtime, the exporter, Prometheus, and a client for all of them.
 
 pub(crate) mod alerting;
+pub(crate) mod browser;
 pub(crate) mod chat;
 pub(crate) mod curl;
 pub(crate) mod exporter;
