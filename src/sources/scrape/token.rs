@@ -40,7 +40,7 @@ fn read(path: &Path) -> io::Result<String> {
 
 impl Token {
     /// The value of the `Authorization` header as of now.
-    pub(super) async fn header(&self) -> Result<HeaderValue, Failure> {
+    pub async fn header(&self) -> Result<HeaderValue, Failure> {
         let text = match self {
             Self::Value(text) => text.clone(),
             Self::File(path) => {
