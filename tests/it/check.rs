@@ -460,6 +460,12 @@ fn the_database_is_asked_and_its_password_is_nowhere() {
     let index = doc! {"key": {"last_updated_at": 1}, "name": "by_change"};
     mongo.command(doc! {"createIndexes": "ChatSessions", "indexes": [index]});
     world.check().is("MongoDB ChatSessions", "ok", "in the order of changes");
+
+    mongo.misbehave(doc! {"credentials": true});
+    let uri = mongo.uri().replace("mongodb://", &format!("mongodb://ada:{SECRET}@"));
+    let said = world.flag("--mongodb.uri", uri).check();
+    said.is("MongoDB", "fail", "--mongodb.uri");
+    assert!(!said.rows.contains_key("MongoDB writing"), "nothing more is asked");
 }
 
 #[test]

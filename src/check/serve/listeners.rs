@@ -99,7 +99,9 @@ async fn taken(thing: &str, address: &str, survey: Option<&Survey>, end: Instant
     };
     let remedy = "end whoever holds it, or name another address";
     match healthcheck::who(&args).await {
-        Ok(true) => Row::ok(thing, format!("{address} is held by a running exporter, who is well")),
+        Ok(true) => {
+            Row::ok(thing, format!("{address} is held by a running exporter, which is well"))
+        }
         Ok(false) => Row::fail(thing, format!("{address} is held by somebody else"), remedy),
         Err(error) => Row::fail(thing, format!("{address} is in use: {}", chain(&error)), remedy),
     }

@@ -195,7 +195,9 @@ impl<'a> Asking<'a> {
 
     async fn ask(&mut self, path: &str) -> Result<Heard, Failure> {
         let start = Instant::now();
-        let answer = self.client.get_within(path, self.token.as_ref(), patience(self.end)).await?;
+        // As long as serve would wait, if there is that much time.
+        let left = self.end.saturating_duration_since(start);
+        let answer = self.client.get_within(path, self.token.as_ref(), left).await?;
         let took = start.elapsed();
         let off = answer.date.map(|date| apart(date, now()));
         answer.ok(path).map(|answer| Heard { body: answer.body, off, took })
