@@ -11,7 +11,8 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A file cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {what} {}: {why}", path.display())]
+// After a colon the reason would be taken for a secret where the path ends in `token`.
+#[error("cannot read {what} {} ({why})", path.display())]
 pub struct FileError {
     /// What it is for: a flag or a key of a file.
     pub what: &'static str,

@@ -214,7 +214,7 @@ fn whoever_is_not_let_in_is_told_about_the_token() {
     said.is("environment", "ok", "MOZAIKS_EXPORTER_RUNTIME_TOKEN");
     said.is("runtime main authentication", "fail", "401");
     let world = World::new(&runtime.url()).flag("--runtime.token-file", "/nowhere/token");
-    world.check().is("runtime main token", "fail", "/nowhere/token");
+    world.check().is("runtime main token", "fail", "/nowhere/token (No such file");
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn whoever_listens_to_all_and_asks_for_nothing_is_warned() {
     world.mode("token", 0o644);
     world.check().is("metrics secret", "warn", "chmod");
     let world = world.flag("--web.token-file", "/nowhere/token");
-    world.check().is("metrics access", "fail", "/nowhere/token");
+    world.check().is("metrics access", "fail", "/nowhere/token (No such file");
 }
 
 fn day(year: i32) -> NaiveDate {

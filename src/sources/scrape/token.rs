@@ -50,7 +50,8 @@ impl Token {
                     move || read(&path)
                 });
                 reading.await.map_err(std::io::Error::other).flatten().map_err(|error| {
-                    let detail = format!("cannot read token file {}: {error}", path.display());
+                    // After a colon the reason would be taken for a secret: `token: …`.
+                    let detail = format!("cannot read token file {} ({error})", path.display());
                     Failure::new(Reason::Unauthorized, detail)
                 })?
             }
