@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
@@ -24,6 +24,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::cli::HealthcheckArgs;
+
+/// How an exporter begins to say that it is well.
+const NAME: &[u8] = b"mozaiks-exporter ";
+/// What an exporter says has fewer bytes.
+const LONGEST_WORD: usize = 4096;
 
 /// Why an exporter is not well.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +54,18 @@ pub enum HealthcheckError {
 
 /// Asks once. Fine is a 200 within the time.
 pub async fn run(args: &HealthcheckArgs) -> Result<(), HealthcheckError> {
+    who(args).await.map(drop)
+}
+
+/// As [`run`]; returns whether it is an exporter that is fine, and not somebody else.
+pub async fn who(args: &HealthcheckArgs) -> Result<bool, HealthcheckError> {
     let address = dialable(&args.listen_address);
     let limit = Duration::from(args.timeout);
     let path = if args.ready { "/-/ready" } else { "/-/healthy" };
-    let status = timeout(limit, ask(&address, path, args.tls)).await;
-    match status.map_err(|_| HealthcheckError::Timeout { address: address.clone(), limit })?? {
-        StatusCode::OK => Ok(()),
-        status => Err(HealthcheckError::Unwell(address, status, path)),
+    let answer = timeout(limit, ask(&address, path, args.tls)).await;
+    match answer.map_err(|_| HealthcheckError::Timeout { address: address.clone(), limit })?? {
+        (StatusCode::OK, is_exporter) => Ok(is_exporter),
+        (status, _) => Err(HealthcheckError::Unwell(address, status, path)),
     }
 }
 
@@ -69,7 +79,7 @@ fn dialable(listened: &str) -> String {
     }
 }
 
-async fn ask(address: &str, path: &str, tls: bool) -> Result<StatusCode, HealthcheckError> {
+async fn ask(address: &str, path: &str, tls: bool) -> Result<(StatusCode, bool), HealthcheckError> {
     let connect = |error| HealthcheckError::Connect(address.to_owned(), error);
     let stream = TcpStream::connect(address).await.map_err(connect)?;
     if !tls {
@@ -85,7 +95,12 @@ async fn ask(address: &str, path: &str, tls: bool) -> Result<StatusCode, Healthc
     speak(stream, address, path).await
 }
 
-async fn speak<S>(stream: S, address: &str, path: &str) -> Result<StatusCode, HealthcheckError>
+/// The status, and whether the body is an exporter's.
+async fn speak<S>(
+    stream: S,
+    address: &str,
+    path: &str,
+) -> Result<(StatusCode, bool), HealthcheckError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -96,7 +111,10 @@ where
     let (mut session, connection) = handshake(TokioIo::new(stream)).await.map_err(http)?;
     // It ends with the session.
     tokio::spawn(connection);
-    Ok(session.send_request(request).await.map_err(http)?.status())
+    let (head, body) = session.send_request(request).await.map_err(http)?.into_parts();
+    // A longer one is somebody else's.
+    let body = Limited::new(body, LONGEST_WORD).collect().await.map(Collected::to_bytes);
+    Ok((head.status, body.is_ok_and(|body| body.starts_with(NAME))))
 }
 
 /// What is asked is whether somebody answers, not who: nothing is sent that others must not know, and

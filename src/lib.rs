@@ -30,7 +30,7 @@
 //! | [`cli`], [`config`], [`logging`] | concerns how the process is run |
 //! | [`redact`] | takes secrets out of text; knows no other room |
 //! | [`assets`] | writes the files that ship, with values of the user's |
-//! | [`check`] | proves what the user wrote |
+//! | [`check`] | proves what the user wrote, and looks at what `serve` would work with |
 //! | [`backfill`] | takes a ledger through the past |
 //! | [`healthcheck`] | asks another exporter whether it is well |
 //! | [`demo`] | simulates a runtime |

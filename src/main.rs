@@ -120,10 +120,17 @@ fn run_assets(args: &AssetsArgs) -> ExitCode {
 }
 
 fn run_check(args: &CheckArgs) -> ExitCode {
-    let report = match check::run(args) {
-        Ok(report) => report,
-        Err(error) => return fail(&error, USAGE),
-    };
+    let mut report = check::Report::default();
+    let checked = in_runtime(
+        async {
+            report = check::run(args).await?;
+            Ok::<_, check::CheckError>(())
+        },
+        |_| USAGE,
+    );
+    if checked != ExitCode::SUCCESS {
+        return checked;
+    }
     let said = if args.json {
         serde_json::to_string_pretty(&report).map(|text| print(&(text + "\n")))
     } else {

@@ -11,7 +11,8 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A file cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {what} {}: {why}", path.display())]
+// After a colon the reason would be taken for a secret where the path ends in `token`.
+#[error("cannot read {what} {} ({why})", path.display())]
 pub struct FileError {
     /// What it is for: a flag or a key of a file.
     pub what: &'static str,
@@ -38,6 +39,11 @@ impl Reader {
         read.map_err(|why| FileError { what, path: path.to_owned(), why })
     }
 
+    /// The files that were read.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.seen.iter().map(|(path, _)| path.as_path())
+    }
+
     /// Whether any of the files is no longer as it was read.
     pub(super) fn is_outdated(&self) -> bool {
         self.seen.iter().any(|(path, print_then)| {
@@ -47,7 +53,7 @@ impl Reader {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

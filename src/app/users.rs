@@ -23,16 +23,16 @@ pub(super) fn user_policy(
     dir: Option<&Path>,
 ) -> UserPolicy {
     let in_reach = listeners.iter().any(|listener| !listener.is_local());
-    match wanted {
-        Some(Users::Plain) => UserPolicy::Plain,
-        Some(Users::None) => UserPolicy::None,
-        None if !in_reach => UserPolicy::Plain,
-        None if gate.asks() => {
-            gate.stay_closed();
-            info!("whoever asks says who he is, so user ids are shown as they are (--users)");
+    match Users::effective(wanted, in_reach, gate.asks()) {
+        Users::Plain => {
+            if wanted.is_none() && in_reach {
+                gate.stay_closed();
+                info!("whoever asks says who he is, so user ids are shown as they are (--users)");
+            }
             UserPolicy::Plain
         }
-        None | Some(Users::Hash) => {
+        Users::None => UserPolicy::None,
+        Users::Hash => {
             if wanted.is_none() {
                 info!("the listener is open to others, so user ids are hashed (--users)");
             }

@@ -1,23 +1,24 @@
 //! `check`: proves what the user wrote or set up, and says what to do about the rest.
 //!
 //! Each kind of check is a folder of its own that adds to a [`Report`]: `queries` holds rules and
-//! dashboards against the catalogue of metrics.
+//! dashboards against the catalogue of metrics, `serve` looks at what `serve` would work with.
 
 pub mod queries;
 mod report;
+mod serve;
 
 use std::io;
 use std::path::PathBuf;
 
-pub use report::{Finding, Report, Weight};
+pub use report::{Finding, Report, Row, State, Weight};
 
 use crate::cli::CheckArgs;
 
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// Nothing was named.
-    #[error("nothing to check: name files with --rules or --dashboard")]
+    /// No query was named that these say something of.
+    #[error("--foreign and --label are about queries: name files with --rules or --dashboard")]
     Nothing,
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -39,9 +40,12 @@ pub enum CheckError {
 }
 
 /// Runs the checks that were asked for.
-pub fn run(args: &CheckArgs) -> Result<Report, CheckError> {
-    if args.rules.is_empty() && args.dashboard.is_empty() {
+pub async fn run(args: &CheckArgs) -> Result<Report, CheckError> {
+    if !args.rules.is_empty() || !args.dashboard.is_empty() {
+        return queries::check(args);
+    }
+    if !args.foreign.is_empty() || !args.label.is_empty() {
         return Err(CheckError::Nothing);
     }
-    queries::check(args)
+    Ok(serve::check(&args.serve).await)
 }

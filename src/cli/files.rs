@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ServeArgs;
+
 /// Flags of `assets`.
 #[derive(Debug, Default, Args)]
 pub struct AssetsArgs {
@@ -39,7 +41,7 @@ pub struct AssetsArgs {
     pub list: bool,
 }
 
-/// Flags of `check`.
+/// Flags of `check`: with files it proves those, else what `serve` would do with the same flags.
 #[derive(Debug, Default, Args)]
 pub struct CheckArgs {
     /// Files of rules for Prometheus
@@ -58,6 +60,9 @@ pub struct CheckArgs {
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
+    /// Flags of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// Flags of `healthcheck`.

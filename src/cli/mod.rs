@@ -38,8 +38,9 @@ pub enum Command {
     /// Write the rules, the configurations of Prometheus and Alertmanager and the dashboards, with
     /// thresholds and targets of one's own.
     Assets(AssetsArgs),
-    /// Prove rules and dashboards of one's own against the metrics that there are.
-    Check(CheckArgs),
+    /// Look at all that `serve` would work with, by the same flags; or prove rules and dashboards of
+    /// one's own against the metrics that there are.
+    Check(Box<CheckArgs>),
     /// Ask an exporter on this machine whether it is well, as a container's probe.
     Healthcheck(HealthcheckArgs),
 }
@@ -298,6 +299,18 @@ pub enum Users {
     Hash,
     /// Not at all.
     None,
+}
+
+impl Users {
+    /// How they are shown where `wanted` was said: where anybody may ask, users are not named unless
+    /// somebody wants them to be.
+    pub fn effective(wanted: Option<Self>, in_reach: bool, asks: bool) -> Self {
+        match wanted {
+            Some(wanted) => wanted,
+            None if !in_reach || asks => Self::Plain,
+            None => Self::Hash,
+        }
+    }
 }
 
 /// What a failed tool call counts as.

@@ -19,8 +19,8 @@ use crate::sources::scrape::UrlError;
 use crate::sources::tail::{self, Options, Pattern, PatternError};
 pub use control::{CONTROL_ADDRESS, ControlConfig};
 use file::{FileConfig, FilePolling, OneOrMany};
-pub use mongodb::{FlushConfig, MongodbConfig, MongodbError};
-pub use runtimes::{Polling, RuntimeConfig};
+pub use mongodb::{FlushConfig, MongodbConfig, MongodbError, URI_VARIABLE};
+pub use runtimes::{AG2_VARIABLES, LOGS_VARIABLE, Polling, RuntimeConfig, TOKEN_VARIABLE};
 
 /// Where metrics are served if nothing is said.
 pub const LISTEN_ADDRESS: &str = "127.0.0.1:9847";

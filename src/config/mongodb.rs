@@ -12,7 +12,7 @@ use crate::flush::{NameError, Places, Template, check_collection};
 use crate::mongo::{MongoError, UriSource};
 
 /// The runtime's own variable.
-const URI_VARIABLE: &str = "MONGO_URI";
+pub const URI_VARIABLE: &str = "MONGO_URI";
 /// The runtime uses this one, whatever the URI says.
 const DATABASE: &str = "MozaiksAI";
 /// The runtime's collections of chats, and that of its documents.

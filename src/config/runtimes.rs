@@ -18,13 +18,13 @@ use crate::sources::tail::Pattern;
 /// Where a runtime is looked for if none is named.
 const RUNTIME_URL: &str = "http://127.0.0.1:8000";
 /// Holds the token where no file is named.
-const TOKEN_VARIABLE: &str = "MOZAIKS_EXPORTER_RUNTIME_TOKEN";
+pub const TOKEN_VARIABLE: &str = "MOZAIKS_EXPORTER_RUNTIME_TOKEN";
 /// The longest interval and timeout of polls.
 pub(super) const LONGEST_SPAN: Duration = Duration::from_hours(24);
 /// Where the runtime writes its logs; the runtime's own variable.
-const LOGS_VARIABLE: &str = "LOGS_BASE_DIR";
+pub const LOGS_VARIABLE: &str = "LOGS_BASE_DIR";
 /// Where AG2 writes its log; the runtime's own variables.
-const AG2_VARIABLES: [&str; 2] = ["AG2_RUNTIME_LOG_FILE", "AG2_RUNTIME_SQLITE_PATH"];
+pub const AG2_VARIABLES: [&str; 2] = ["AG2_RUNTIME_LOG_FILE", "AG2_RUNTIME_SQLITE_PATH"];
 /// How AG2's log is called where nobody says otherwise.
 const AG2_NAMES: [&str; 2] = ["ag2_runtime.log", "ag2_runtime.db"];
 

@@ -4,18 +4,16 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::layout::{self, APPLICATION_ID, LAYOUT};
+use super::look::open_to_read;
 use crate::ledger::{Entry, Kind};
 use crate::model::Timestamp;
 
-/// What has a meaning of its own in the path of an SQLite URI.
-const URI_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 /// Names of the files in the state directory.
 pub(super) const DATABASE: &str = "state.db";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -122,16 +120,7 @@ impl StoreFile {
     /// `false` where there is no whole one: then what was taken is worth nothing.
     pub fn peek(dir: &Path, take: &mut Take<'_>) -> bool {
         let path = dir.join(DATABASE);
-        // A database without a log is complete, and is read without files beside it; one with a
-        // log is read together with that.
-        let has_log = fs::metadata(with_suffix(&path, "-wal")).is_ok_and(|log| log.len() > 0);
-        let how = if has_log { "mode=ro" } else { "mode=ro&immutable=1" };
-        let name = path.to_string_lossy();
-        let uri = format!("file:{}?{how}", utf8_percent_encode(&name, URI_PATH));
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_URI
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let read = Connection::open_with_flags(uri, flags).and_then(|c| {
+        let read = open_to_read(&path).and_then(|c| {
             let layout: i32 = c.pragma_query_value(None, "user_version", |row| row.get(0))?;
             read_rows(&c, layout, take)
         });
@@ -294,7 +283,7 @@ fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -7,8 +7,10 @@
 mod file;
 mod keeper;
 mod layout;
+mod look;
 #[cfg(test)]
 mod tests;
 
 pub use file::{DirError, Opened, StoreFile, Take};
 pub use keeper::{Keeper, Kept, NotKept, Shared};
+pub use look::{Content, content, is_held};

@@ -15,6 +15,7 @@ mod api;
 mod assets;
 mod backfill;
 mod births;
+mod check;
 mod client;
 mod dashboard;
 mod flush;

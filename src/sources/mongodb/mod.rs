@@ -15,6 +15,7 @@
 //! | `tell` | what becomes of what was read |
 
 mod ask;
+mod look;
 mod place;
 mod tell;
 mod turns;
@@ -33,6 +34,7 @@ use crate::model::{Bookmark, NameRule, RuntimeId, Source, Timestamp};
 use crate::mongo::{Mongo, MongoError, Reason};
 use crate::telemetry::{Database, OWN_BOUNDS};
 use ask::{Asker, Indexes, Question};
+pub use look::{Seen, look};
 use place::Pass;
 
 /// How often it is asked which indexes there are, and whether the server counts messages by now.

@@ -79,6 +79,11 @@ impl Endpoint {
         self.authority.to_str().unwrap_or(&self.host)
     }
 
+    /// Host and port to connect to.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
     /// Whether the connection is to be encrypted.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()

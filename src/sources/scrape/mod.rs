@@ -31,10 +31,14 @@ use super::{Failure, Intake, Reason};
 use crate::model::{Answer, Counters, NameRule, RuntimeId, Source, Timestamp};
 use crate::telemetry::{Health, OWN_BOUNDS};
 
-const AGGREGATE: &str = "/metrics/perf/aggregate";
-const CHATS: &str = "/metrics/perf/chats";
-const EVENTS: &str = "/api/events/metrics";
-const HEALTH: &str = "/api/health";
+/// Tells all chats, and their sums.
+pub const AGGREGATE: &str = "/metrics/perf/aggregate";
+/// Tells all chats.
+pub const CHATS: &str = "/metrics/perf/chats";
+/// Tells when the process was created.
+pub const EVENTS: &str = "/api/events/metrics";
+/// Tells what the runtime thinks of itself.
+pub const HEALTH: &str = "/api/health";
 
 /// What need not be escaped in a path (RFC 3986, "unreserved").
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -370,7 +374,8 @@ impl Poll for Scrape {
     }
 }
 
-fn not_understood(error: &serde_json::Error) -> Failure {
+/// What is wrong with an answer, without what stands in it.
+pub fn not_understood(error: &serde_json::Error) -> Failure {
     // The position says enough; what stands there may be anything, and is not repeated.
     let (line, column) = (error.line(), error.column());
     let what = match error.classify() {

@@ -40,7 +40,7 @@ fn read(path: &Path) -> io::Result<String> {
 
 impl Token {
     /// The value of the `Authorization` header as of now.
-    pub(super) async fn header(&self) -> Result<HeaderValue, Failure> {
+    pub async fn header(&self) -> Result<HeaderValue, Failure> {
         let text = match self {
             Self::Value(text) => text.clone(),
             Self::File(path) => {
@@ -50,7 +50,8 @@ impl Token {
                     move || read(&path)
                 });
                 reading.await.map_err(std::io::Error::other).flatten().map_err(|error| {
-                    let detail = format!("cannot read token file {}: {error}", path.display());
+                    // After a colon the reason would be taken for a secret: `token: …`.
+                    let detail = format!("cannot read token file {} ({error})", path.display());
                     Failure::new(Reason::Unauthorized, detail)
                 })?
             }

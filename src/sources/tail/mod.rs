@@ -57,6 +57,7 @@ mod place;
 mod read;
 mod reconcile;
 mod rotation;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -72,6 +73,7 @@ use tokio::time::{Instant, sleep_until};
 pub use chunk::{Chunk, Line};
 use follower::{Follower, Taken};
 pub use pattern::{Pattern, PatternError};
+pub use survey::{Present, survey};
 use watch::{Events, Watches};
 
 /// While something is written all the time, files are looked at no more often.

@@ -43,6 +43,15 @@ pub(super) enum Kind {
     Glob { folders: String, names: glob::Pattern },
 }
 
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Kind::Path(path) => write!(f, "{}", path.display()),
+            Kind::Glob { folders, names } => write!(f, "{}/{names}", folders.trim_end_matches('/')),
+        }
+    }
+}
+
 impl Pattern {
     /// The path, where it is one and no glob.
     pub fn path(&self) -> Option<&std::path::Path> {
